@@ -1,0 +1,3 @@
+//! The command `guestsmith`.
+
+fn main() {}

@@ -1,0 +1,176 @@
+//! Bytes of a boot set → the digests that a TEE will report.
+//!
+//! Two seams keep this from being a matrix of VMMs and TEEs. The VMM decides *which* pages and
+//! events come, in *which* order ([`page::Step`], [`event::Event`]); the TEE decides *how* each is
+//! chained. A TEE or a VMM is one file and one row in [`TEES`] or [`VMMS`].
+
+pub mod event;
+pub mod page;
+pub mod tee;
+pub mod vmm;
+
+use alloc::string::{String, ToString as _};
+use alloc::vec::Vec;
+
+/// Why no digest can be computed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// One of the inputs is not what its format asks for.
+    #[error("{input}: {error}")]
+    Input {
+        /// Which input: `firmware`, `kernel`, ….
+        input: &'static str,
+        /// What is wrong, and where.
+        error: crate::format::Error,
+    },
+    /// An input or setting is needed and was not given.
+    #[error("{tee} needs {what}: {why}")]
+    Missing {
+        /// Name of the TEE.
+        tee: &'static str,
+        /// The missing input or setting.
+        what: &'static str,
+        /// Why, and how to give it.
+        why: String,
+    },
+    /// The combination does not exist or its algorithm is not public.
+    #[error("{what} is not supported: {why}")]
+    Unsupported {
+        /// What was asked for.
+        what: String,
+        /// The reason, and what is supported instead.
+        why: String,
+    },
+}
+
+/// Result of a measurement.
+pub type Result<T> = core::result::Result<T, Error>;
+
+/// What boots: the bytes that reach the TEE, borrowed from the caller.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Guest<'a> {
+    /// Firmware image, as given to the VMM (`OVMF.fd`, a TDVF, an EC2 image).
+    pub firmware: Option<&'a [u8]>,
+    /// Variable store beside the firmware (`OVMF_VARS.fd`), where it is a file of its own.
+    pub vars: Option<&'a [u8]>,
+    /// Kernel image, whole and unpatched; a UKI where the VMM loads one by `-kernel`.
+    pub kernel: Option<&'a [u8]>,
+    /// Initial RAM disk, whole.
+    pub initrd: Option<&'a [u8]>,
+    /// Kernel command line, without terminator.
+    pub cmdline: Option<&'a str>,
+    /// IGVM file that carries the whole launch.
+    pub igvm: Option<&'a [u8]>,
+    /// Flattened device tree that the VMM hands to the guest.
+    pub dtb: Option<&'a [u8]>,
+    /// Disk image that the firmware boots from.
+    pub disk: Option<&'a [u8]>,
+    /// An image that is the whole guest: Secure Execution image, enclave image, enclave.
+    pub image: Option<&'a [u8]>,
+}
+
+/// The machine that a guest is launched on.
+#[derive(Debug, Clone, Default)]
+pub struct Machine {
+    /// The VMM, as `qemu` or `qemu@10.1`.
+    pub vmm: Vmm,
+    /// Number of vCPUs.
+    pub vcpus: Option<u32>,
+    /// CPU model, by the VMM's name or by signature.
+    pub cpu: Option<Cpu>,
+    /// Guest memory in bytes.
+    pub memory: Option<u64>,
+}
+
+/// A VMM by name, with its version where one was stated.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Vmm {
+    /// Name of a row of [`VMMS`].
+    pub name: String,
+    /// Version as numbers, most significant first: `[10, 1]`.
+    pub version: Option<Vec<u32>>,
+}
+
+/// A CPU model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cpu {
+    /// The name as given: `EPYC-Milan`.
+    pub name: String,
+    /// CPUID Fn0000_0001_EAX: family, model and stepping.
+    pub signature: u32,
+}
+
+/// One register of the evidence with the value it will hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Register {
+    /// Name as in the command-line contract: `measurement`, `mrtd`, `rtmr1`, `pcr4`, ….
+    pub name: String,
+    /// Value, as wide as the register.
+    pub value: Vec<u8>,
+}
+
+impl Register {
+    /// A register `name` that holds `value`.
+    pub fn new(name: &str, value: impl AsRef<[u8]>) -> Self {
+        Self { name: name.to_string(), value: value.as_ref().to_vec() }
+    }
+}
+
+/// What stands behind a value (`docs/measure/`): shown wherever the value is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Confidence {
+    /// Only our reading of a specification or of source code.
+    Source,
+    /// Independent tools compute the same.
+    ToolsAgree,
+    /// A guest booted with a virtual TPM measured the same.
+    VtpmBoot,
+    /// A quote or report of real hardware holds the same.
+    Hardware,
+}
+
+/// The outcome for one machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Measurement {
+    /// Registers, in the order of the TEE's table row.
+    pub registers: Vec<Register>,
+    /// Extends in order, where a register is a chain of them.
+    pub events: Vec<event::Event>,
+    /// Doubts that a person should read before relying on the registers.
+    pub warnings: Vec<String>,
+    /// What stands behind the registers.
+    pub confidence: Confidence,
+}
+
+/// A TEE: one file under `tee/`, one row in [`TEES`].
+pub struct Tee {
+    /// Name on the command line and in recipes: `sev-snp`.
+    pub name: &'static str,
+    /// One line for `--help` and the docs.
+    pub about: &'static str,
+    /// VMMs whose launch of this TEE is known, by name; the first is the default.
+    pub vmms: &'static [&'static str],
+    /// Registers that it reports, in order.
+    pub registers: &'static [&'static str],
+    /// Expected registers of `guest` on each of `machines`, in their order. All machines come in
+    /// one call, so that work which they share is done once.
+    pub expect: fn(guest: &Guest<'_>, machines: &[Machine]) -> Result<Vec<Measurement>>,
+}
+
+/// Every TEE, in the order of the docs.
+pub const TEES: &[Tee] = &[];
+
+/// The TEE called `name`.
+///
+/// # Errors
+/// No row has that name; the message lists those that exist.
+pub fn tee(name: &str) -> Result<&'static Tee> {
+    TEES.iter().find(|tee| tee.name == name).ok_or_else(|| {
+        let known: Vec<_> = TEES.iter().map(|tee| tee.name).collect();
+        Error::Unsupported {
+            what: alloc::format!("TEE `{name}`"),
+            why: alloc::format!("known are {}", known.join(", ")),
+        }
+    })
+}

@@ -1,0 +1,1 @@
+//! How each TEE chains what the VMM loads, one file per TEE.

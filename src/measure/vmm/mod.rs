@@ -1,0 +1,1 @@
+//! Which pages and events each VMM brings, in which order, one file per VMM.

@@ -1,0 +1,3 @@
+//! Integration tests, one file a subject, one binary.
+
+mod inputs;

@@ -1,3 +1,7 @@
 //! The command `guestsmith`.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    guestsmith::cli::main()
+}

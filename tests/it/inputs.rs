@@ -4,12 +4,12 @@
 use std::path::PathBuf;
 
 /// Where `ci/test` puts the inputs.
-pub fn path(name: &str) -> PathBuf {
+pub(crate) fn path(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/test-inputs").join(name)
 }
 
 /// Contents of an input, as `sid-OVMF.amdsev.fd`.
-pub fn read(name: &str) -> Vec<u8> {
+pub(crate) fn read(name: &str) -> Vec<u8> {
     std::fs::read(path(name)).unwrap_or_else(|error| {
         panic!("{}: {error}; run ci/test, which fetches the inputs", path(name).display())
     })

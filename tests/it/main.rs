@@ -1,3 +1,5 @@
 //! Integration tests, one file a subject, one binary.
 
+mod cli;
+mod command;
 mod inputs;

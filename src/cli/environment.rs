@@ -1,0 +1,74 @@
+//! The only reader of environment variables. What is empty counts as unset.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// What the environment says; nothing of it reaches a build.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Environment {
+    /// Directory of the store: `GUESTSMITH_STORE`, else `guestsmith` in `XDG_CACHE_HOME`, else in
+    /// `HOME/.cache` (XDG Base Directory Specification 0.8).
+    pub(super) store: Option<PathBuf>,
+    /// Mirrors in `GUESTSMITH_MIRROR`, separated by white space.
+    pub(super) mirrors: Vec<String>,
+    /// False when `NO_COLOR` is set (<https://no-color.org>) or the terminal is `dumb`.
+    pub(super) color: bool,
+}
+
+impl Environment {
+    /// The environment of this process.
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+    pub(super) fn read() -> Self {
+        Self::of(|name| std::env::var_os(name))
+    }
+
+    fn of(get: impl Fn(&str) -> Option<OsString>) -> Self {
+        let set = |name| get(name).filter(|value| !value.is_empty());
+        // The specification: a relative path in XDG_CACHE_HOME is invalid and must be ignored.
+        let xdg = set("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+        let cache = xdg.or_else(|| set("HOME").map(|home| PathBuf::from(home).join(".cache")));
+        let mirrors = set("GUESTSMITH_MIRROR").unwrap_or_default();
+        Self {
+            store: set("GUESTSMITH_STORE")
+                .map(PathBuf::from)
+                .or_else(|| cache.map(|cache| cache.join("guestsmith"))),
+            mirrors: mirrors.to_string_lossy().split_whitespace().map(str::to_string).collect(),
+            color: set("NO_COLOR").is_none() && set("TERM").is_none_or(|term| term != "dumb"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(variables: &[(&str, &str)]) -> Environment {
+        Environment::of(|name| {
+            variables.iter().find(|(known, _)| *known == name).map(|(_, value)| value.into())
+        })
+    }
+
+    #[test]
+    fn the_store_is_the_most_specific_directory() {
+        let home = ("HOME", "/home/jane");
+        let xdg = ("XDG_CACHE_HOME", "/cache");
+        let relative = ("XDG_CACHE_HOME", "cache");
+        let own = ("GUESTSMITH_STORE", "/store");
+        let store = |variables: &[_]| of(variables).store;
+        assert_eq!(store(&[home]), Some("/home/jane/.cache/guestsmith".into()));
+        assert_eq!(store(&[home, relative]), Some("/home/jane/.cache/guestsmith".into()));
+        assert_eq!(store(&[home, xdg]), Some("/cache/guestsmith".into()));
+        assert_eq!(store(&[home, xdg, own]), Some("/store".into()));
+        assert_eq!(store(&[home, xdg, ("GUESTSMITH_STORE", "")]), Some("/cache/guestsmith".into()));
+        assert_eq!(store(&[]), None);
+    }
+
+    #[test]
+    fn mirrors_and_color() {
+        let mirrors = of(&[("GUESTSMITH_MIRROR", " http://a/debian\nhttp://b/debian ")]).mirrors;
+        assert_eq!(mirrors, ["http://a/debian", "http://b/debian"]);
+        assert!(of(&[("NO_COLOR", ""), ("TERM", "xterm")]).color);
+        assert!(!of(&[("NO_COLOR", "1")]).color);
+        assert!(!of(&[("TERM", "dumb")]).color);
+    }
+}

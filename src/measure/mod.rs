@@ -151,6 +151,9 @@ pub struct Tee {
     pub about: &'static str,
     /// VMMs whose launch of this TEE is known, by name; the first is the default.
     pub vmms: &'static [&'static str],
+    /// Settings of a machine that it takes beside the VMM, by their names in a recipe: `vcpus`.
+    /// Any other is refused where this TEE is asked for.
+    pub takes: &'static [&'static str],
     /// Registers that it reports, in order.
     pub registers: &'static [&'static str],
     /// Expected registers of `guest` on each of `machines`, in their order. All machines come in

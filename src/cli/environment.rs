@@ -3,6 +3,8 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use crate::sandbox::host::Host;
+
 /// What the environment says; nothing of it reaches a build.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Environment {
@@ -13,7 +15,24 @@ pub(super) struct Environment {
     pub(super) mirrors: Vec<String>,
     /// False when `NO_COLOR` is set (<https://no-color.org>) or the terminal is `dumb`.
     pub(super) color: bool,
+    /// Where host tools are found, and what they may see.
+    pub(super) host: Host,
 }
+
+/// Variables that host tools get: where a Rust toolchain keeps its things, and how the network is
+/// reached. None of them shapes an output.
+const FOR_TOOLS: &[&str] = &[
+    "HOME",
+    "CARGO_HOME",
+    "RUSTUP_HOME",
+    "RUSTUP_TOOLCHAIN",
+    "http_proxy",
+    "https_proxy",
+    "HTTPS_PROXY",
+    "no_proxy",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+];
 
 impl Environment {
     /// The environment of this process.
@@ -27,6 +46,10 @@ impl Environment {
         // The specification: a relative path in XDG_CACHE_HOME is invalid and must be ignored.
         let xdg = set("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
         let cache = xdg.or_else(|| set("HOME").map(|home| PathBuf::from(home).join(".cache")));
+        let variables = FOR_TOOLS.iter().filter_map(|name| Some(((*name).into(), set(name)?)));
+        let path = set("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into());
+        let path = std::env::split_paths(&path).filter(|dir| dir.is_absolute()).collect();
+        let host = Host { path, variables: variables.collect() };
         let mirrors = set("GUESTSMITH_MIRROR").unwrap_or_default();
         Self {
             store: set("GUESTSMITH_STORE")
@@ -34,6 +57,7 @@ impl Environment {
                 .or_else(|| cache.map(|cache| cache.join("guestsmith"))),
             mirrors: mirrors.to_string_lossy().split_whitespace().map(str::to_string).collect(),
             color: set("NO_COLOR").is_none() && set("TERM").is_none_or(|term| term != "dumb"),
+            host,
         }
     }
 }
@@ -61,6 +85,13 @@ mod tests {
         assert_eq!(store(&[home, xdg, own]), Some("/store".into()));
         assert_eq!(store(&[home, xdg, ("GUESTSMITH_STORE", "")]), Some("/cache/guestsmith".into()));
         assert_eq!(store(&[]), None);
+    }
+
+    #[test]
+    fn tools_are_looked_for_in_absolute_directories_only() {
+        let host = of(&[("PATH", "/a:.:b:/c"), ("CARGO_HOME", "/k"), ("EDITOR", "vi")]).host;
+        assert_eq!(host.path, [PathBuf::from("/a"), "/c".into()]);
+        assert_eq!(host.variables.keys().collect::<Vec<_>>(), ["CARGO_HOME"]);
     }
 
     #[test]

@@ -19,6 +19,8 @@ use environment::Environment;
 use failure::Failure;
 use output::Output;
 
+use crate::sandbox::host::Host;
+
 /// What a verb found out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answer {
@@ -112,6 +114,11 @@ impl Session {
             true => &self.environment.mirrors,
             false => &self.global.mirror,
         }
+    }
+
+    /// Where host tools are found.
+    pub fn host(&self) -> &Host {
+        &self.environment.host
     }
 
     /// Directory of the store; it need not exist yet.

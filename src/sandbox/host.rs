@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -16,7 +15,7 @@ const POLL: Duration = Duration::from_millis(20);
 const SHOWN_LINES: usize = 20;
 
 /// Where host tools are looked for, and what they may see of the caller's environment.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Host {
     /// Directories, in order.
     pub path: Vec<PathBuf>,
@@ -152,15 +151,6 @@ impl Process {
             std::thread::sleep(POLL);
         }
         Ok(true)
-    }
-
-    /// What is left on its error output; waits for the end of it.
-    pub fn error_text(&mut self) -> String {
-        let mut text = Vec::new();
-        if let Some(mut stderr) = self.child.stderr.take() {
-            let _ = stderr.read_to_end(&mut text); // what came before an error is shown
-        }
-        String::from_utf8_lossy(&text).into_owned()
     }
 }
 

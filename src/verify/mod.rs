@@ -1,1 +1,3 @@
-//! Placeholder.
+//! Is it what was promised? The boot set booted, builds repeated, evidence compared.
+
+pub mod boot;

@@ -3,6 +3,8 @@
 //! Every parser takes hostile bytes: it never panics, never allocates by an unchecked length, and
 //! says at which byte offset what was found and what was expected.
 
+pub mod guid;
+
 use alloc::string::String;
 
 /// What is wrong with the bytes of a format. One enum serves all parsers, so that every message

@@ -3,5 +3,6 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    guestsmith::cli::main()
+    let stage = guestsmith::sandbox::enter(std::env::args_os());
+    stage.unwrap_or_else(guestsmith::cli::main)
 }

@@ -3,3 +3,4 @@
 mod cli;
 mod command;
 mod inputs;
+mod sandbox;

@@ -3,9 +3,14 @@
 //! Every parser takes hostile bytes: it never panics, never allocates by an unchecked length, and
 //! says at which byte offset what was found and what was expected.
 
+pub mod cbor;
+pub mod eif;
 pub mod guid;
+pub mod pem;
 
 use alloc::string::String;
+
+use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
 /// What is wrong with the bytes of a format. One enum serves all parsers, so that every message
 /// carries the format's part, the byte offset, and what was found and expected there.
@@ -98,6 +103,25 @@ impl<'a> Reader<'a> {
         let offset = self.offset;
         let taken = self.take(N, what)?;
         taken.try_into().map_err(|_| Error::Truncated { what, offset, needed: N, available: 0 })
+    }
+
+    /// The next bytes as a wire structure, which knows its own size and byte order.
+    ///
+    /// # Errors
+    /// Fewer bytes are left.
+    pub fn view<T>(&mut self, what: &'static str) -> Result<&'a T>
+    where
+        T: FromBytes + KnownLayout + Immutable + Unaligned,
+    {
+        let offset = self.offset;
+        let taken = self.take(size_of::<T>(), what)?;
+        let needed = size_of::<T>();
+        T::ref_from_bytes(taken).map_err(|_| Error::Truncated {
+            what,
+            offset,
+            needed,
+            available: 0,
+        })
     }
 
     /// The next byte.

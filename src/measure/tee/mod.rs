@@ -1,1 +1,2 @@
 //! How each TEE chains what the VMM loads, one file per TEE.
+pub mod nitro;

@@ -1,1 +1,64 @@
-//! Placeholder.
+//! Digests → reference values, in every form that a verifier reads.
+//!
+//! One canonical [`Document`] holds what a build is expected to report; every other form is emitted
+//! from it. Nothing here looks at a file or a clock: the only time is the recipe's epoch.
+
+mod document;
+mod json;
+pub mod rvps;
+
+pub use document::*;
+pub use json::schema;
+
+/// Why there are no reference values, or not in the form that was asked for.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The text is no canonical document.
+    #[error("not a document of reference values: {0}")]
+    Text(String),
+    /// The document comes from a later guestsmith.
+    #[error("the document has version {found}, this guestsmith reads up to {known}")]
+    Version {
+        /// Version in the document.
+        found: u32,
+        /// The last one that is understood.
+        known: u32,
+    },
+    /// A value is not what its place asks for.
+    #[error("{what}: expected {expected}, found {found}")]
+    Value {
+        /// Where the value stands.
+        what: String,
+        /// What the place asks for.
+        expected: String,
+        /// What stands there.
+        found: String,
+    },
+    /// Nothing to publish: a verifier would refuse everything, or a careless policy accept it.
+    #[error("no {what}: {why}")]
+    Empty {
+        /// What is missing.
+        what: String,
+        /// Why it is needed.
+        why: String,
+    },
+    /// Two values for one thing, which would let parts of two builds be combined.
+    #[error("{what} is both {first} and {second}: {why}")]
+    Conflict {
+        /// What has two values.
+        what: String,
+        /// One of them.
+        first: String,
+        /// The other.
+        second: String,
+        /// Why only one can stand.
+        why: &'static str,
+    },
+}
+
+/// Result of this layer.
+pub type Result<T> = core::result::Result<T, Error>;
+
+#[cfg(test)]
+mod tests;

@@ -5,10 +5,14 @@
 //! works as pasted. A new verb is a file, its `mod` line and its row; then
 //! `INSTA_UPDATE=always cargo test --lib cli` writes the snapshot of its help, to be read.
 
+mod check;
 mod completions;
 mod environment;
 pub mod failure;
+mod new;
 pub mod output;
+mod recipe;
+mod schema;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -53,6 +57,9 @@ macro_rules! verbs {
 
 // Every verb, in the order of the help: that of the work.
 verbs! {
+    New in new,
+    Check in check,
+    Schema in schema,
     Completions in completions,
 }
 

@@ -10,6 +10,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
 use super::failure::{Failure, Kind};
+use crate::recipe;
 
 /// How the user wants to be talked to.
 #[derive(Debug, Clone)]
@@ -93,7 +94,10 @@ impl Output {
         if self.json {
             let hints = &failure.hints;
             let chain: Vec<_> = failure.error.chain().map(ToString::to_string).collect();
-            let value = serde_json::json!({"error": {"chain": chain, "hints": hints}});
+            let problems = failure.error.downcast_ref().map(problems).unwrap_or_default();
+            let value = serde_json::json!({
+                "error": {"chain": chain, "hints": hints, "problems": problems}
+            });
             stderr_line(&value.to_string());
         } else {
             let word = match failure.kind {
@@ -112,6 +116,18 @@ impl Output {
             false => word.to_string(),
         }
     }
+}
+
+/// What is wrong with a recipe, for programs.
+fn problems(error: &recipe::Error) -> Vec<serde_json::Value> {
+    let one = |problem: &recipe::Problem| {
+        let recipe::Origin { source, line, column, .. } = &problem.at;
+        serde_json::json!({
+            "file": source.name, "line": line, "column": column,
+            "what": problem.what, "hint": problem.hint,
+        })
+    };
+    error.problems.iter().map(one).collect()
 }
 
 /// Prints help or a usage error of clap and gives the exit code.

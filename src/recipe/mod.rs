@@ -2,20 +2,40 @@
 //!
 //! Unions are externally tagged (`{deb: …}`), so that an error keeps its place in the text.
 
+mod check;
 mod component;
+mod decode;
+mod epoch;
+mod error;
+mod extends;
 mod initrd;
 mod machine;
+mod new;
+mod node;
+mod parse;
+mod path;
+mod resolved;
+mod schema;
 mod source;
+mod yaml;
 
 pub use component::*;
+pub use error::{Error, Origin, Problem, Source as File};
+pub use extends::{Load, RULES, Rule};
 pub use initrd::*;
 pub use machine::*;
+pub use new::template;
+pub use parse::{Resolved, parse};
+pub use schema::schema;
 pub use source::*;
+pub use yaml::MAX_SIZE;
 
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use crate::digest::Sha256;
 
 /// A confidential guest: what it is made of, and on which machines it will be measured.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -48,6 +68,41 @@ pub struct Recipe {
     pub machines: Vec<BTreeMap<String, MachineSpec>>,
 }
 
+impl Recipe {
+    /// The epoch as seconds since 1970; 0 only if no check let the recipe pass.
+    pub fn epoch_seconds(&self) -> u32 {
+        epoch::parse(&self.epoch).unwrap_or_default()
+    }
+
+    /// Digest of what the recipe says, whatever the order of its keys, its comments and the files
+    /// that it was put together from. Empty fields do not count, so that a field that a later
+    /// version adds leaves the digests of today's recipes alone.
+    pub fn digest(&self) -> Sha256 {
+        let recipe = Self { extends: Vec::new(), ..self.clone() };
+        let value = serde_json::to_value(&recipe).unwrap_or_default();
+        Sha256::of(without_empty(value).to_string().as_bytes())
+    }
+}
+
+/// `value` without nulls and empty lists and mappings; keys come out sorted.
+fn without_empty(value: serde_json::Value) -> serde_json::Value {
+    use serde_json::Value;
+    let empty = |value: &Value| match value {
+        Value::Null => true,
+        Value::Array(items) => items.is_empty(),
+        Value::Object(fields) => fields.is_empty(),
+        _ => false,
+    };
+    match value {
+        Value::Array(items) => items.into_iter().map(without_empty).collect(),
+        Value::Object(fields) => {
+            let kept = fields.into_iter().map(|(key, value)| (key, without_empty(value)));
+            Value::Object(kept.filter(|(_, value)| !empty(value)).collect())
+        }
+        other => other,
+    }
+}
+
 /// Architecture of a guest, by the kernel's name.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
@@ -73,3 +128,6 @@ impl Arch {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

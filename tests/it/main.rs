@@ -3,4 +3,5 @@
 mod cli;
 mod command;
 mod inputs;
+mod recipe;
 mod sandbox;

@@ -5,6 +5,7 @@
 
 pub mod cbor;
 pub mod eif;
+pub mod fv;
 pub mod guid;
 pub mod pem;
 

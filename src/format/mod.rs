@@ -3,10 +3,13 @@
 //! Every parser takes hostile bytes: it never panics, never allocates by an unchecked length, and
 //! says at which byte offset what was found and what was expected.
 
+pub mod acpi;
 pub mod cbor;
 pub mod eif;
+pub mod eventlog;
 pub mod fv;
 pub mod guid;
+pub mod pe;
 pub mod pem;
 
 use alloc::string::String;

@@ -5,9 +5,12 @@
 
 pub mod acpi;
 pub mod cbor;
+pub mod efi;
 pub mod eif;
 pub mod eventlog;
+pub mod fat;
 pub mod fv;
+pub mod gpt;
 pub mod guid;
 pub mod pe;
 pub mod pem;

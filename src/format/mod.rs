@@ -12,8 +12,11 @@ pub mod fat;
 pub mod fv;
 pub mod gpt;
 pub mod guid;
+pub mod hcl_report;
 pub mod pe;
 pub mod pem;
+pub mod snp_report;
+pub mod tdx_quote;
 
 use alloc::string::String;
 

@@ -1,0 +1,69 @@
+//! Which packages a recipe asks for.
+
+use crate::recipe::{Deb, Firmware, Kernel, PackageEntry, PackageFile, Recipe, Source};
+
+/// How much of what a package depends on is wanted with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Depth {
+    /// Nothing.
+    Alone,
+    /// Packages of the same source package that it depends on in exactly its own version: what a
+    /// metapackage such as `linux-image-cloud-amd64` stands for.
+    Own,
+    /// Everything.
+    All,
+}
+
+/// A package that is asked for by name.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Want {
+    /// Source of the recipe that it comes from.
+    pub source: String,
+    /// Architecture that it is for, by Debian's name.
+    pub target: String,
+    /// Name of the package.
+    pub name: String,
+    /// How much comes with it.
+    pub depth: Depth,
+    /// The place of the recipe that asks.
+    pub why: String,
+}
+
+/// The packages that `recipe` asks for by name, sorted.
+pub fn wants(recipe: &Recipe) -> Vec<Want> {
+    let file = |package: &PackageFile, why: String| Want {
+        source: package.from.clone(),
+        target: recipe.arch.debian().into(),
+        name: package.name.clone(),
+        depth: Depth::Own,
+        why,
+    };
+    let sources = recipe.sources.iter().filter_map(|(name, source)| match source {
+        Source::Package(package) => Some(file(package, format!("sources.{name}"))),
+        _ => None,
+    });
+    let firmware = recipe.firmware.iter().filter_map(|(name, firmware)| match firmware {
+        Firmware::Package(package) => Some(file(package, format!("firmware.{name}"))),
+        _ => None,
+    });
+    let kernel = match &recipe.kernel {
+        Some(Kernel::Package(package)) => Some(file(package, "kernel".into())),
+        _ => None,
+    };
+    let initrd = recipe.initrd.iter().flat_map(|initrd| &initrd.packages);
+    let initrd = initrd.map(|PackageEntry::Deb(deb)| of_initrd(recipe, deb));
+    let mut wants: Vec<_> = sources.chain(firmware).chain(kernel).chain(initrd).collect();
+    wants.sort();
+    wants.dedup();
+    wants
+}
+
+fn of_initrd(recipe: &Recipe, deb: &Deb) -> Want {
+    Want {
+        source: deb.from.clone(),
+        target: recipe.arch.debian().into(),
+        name: deb.name.clone(),
+        depth: if deb.only.is_empty() { Depth::All } else { Depth::Alone },
+        why: "initrd.packages".into(),
+    }
+}

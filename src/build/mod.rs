@@ -1,1 +1,3 @@
-//! Placeholder.
+//! Sources to artifacts: one file per artifact, and the file tree that they share.
+
+pub mod agent;

@@ -11,12 +11,15 @@ pub mod eventlog;
 pub mod fat;
 pub mod fv;
 pub mod gpt;
+pub mod elf;
 pub mod guid;
 pub mod hcl_report;
 pub mod pe;
 pub mod pem;
 pub mod snp_report;
 pub mod tdx_quote;
+pub mod sgx;
+pub mod sgx_metadata;
 
 use alloc::string::String;
 

@@ -1,2 +1,3 @@
 //! How each TEE chains what the VMM loads, one file per TEE.
 pub mod nitro;
+pub mod sgx;

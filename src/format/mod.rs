@@ -7,19 +7,19 @@ pub mod acpi;
 pub mod cbor;
 pub mod efi;
 pub mod eif;
+pub mod elf;
 pub mod eventlog;
 pub mod fat;
 pub mod fv;
 pub mod gpt;
-pub mod elf;
 pub mod guid;
 pub mod hcl_report;
 pub mod pe;
 pub mod pem;
-pub mod snp_report;
-pub mod tdx_quote;
 pub mod sgx;
 pub mod sgx_metadata;
+pub mod snp_report;
+pub mod tdx_quote;
 
 use alloc::string::String;
 

@@ -3,7 +3,7 @@
 //! Written from `python/graminelibos/sgx_sign.py` and the C structures whose offsets it uses, as of
 //! Gramine 1.9 (`pal/src/host/linux-sgx/pal_tcb.h`, `pal_linux_defs.h`).
 
-use alloc::string::{String, ToString};
+use alloc::string::ToString;
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -56,7 +56,9 @@ impl<'a> Manifest<'a> {
     ///
     /// # Errors
     /// Not TOML, or `sgx.enclave_size` and `sgx.max_threads` are missing.
-    pub fn parse(text: &'a str) -> Result<Self> {
+    pub fn parse(text: &'a [u8]) -> Result<Self> {
+        let text = core::str::from_utf8(text)
+            .map_err(|error| wrong("Gramine manifest", error, "text in UTF-8"))?;
         let table: toml::Table = text
             .parse()
             .map_err(|error: toml::de::Error| wrong("Gramine manifest", error.message(), "TOML"))?;
@@ -263,10 +265,4 @@ impl Areas {
 fn put(page: &mut [u8], offset: usize, value: u64) {
     let field = page.get_mut(offset..).and_then(<[u8]>::first_chunk_mut::<8>);
     field.into_iter().for_each(|field| *field = value.to_le_bytes());
-}
-
-/// A manifest's text, or why it is none.
-pub(super) fn text(bytes: &[u8]) -> Result<&str> {
-    let reason = |error: core::str::Utf8Error| -> String { error.to_string() };
-    core::str::from_utf8(bytes).map_err(|error| wrong("Gramine manifest", reason(error), "UTF-8"))
 }

@@ -104,20 +104,22 @@ fn gramine_enclaves_measure_as_their_signer_computes() {
     ];
     let libpal = format::elf::sample();
     for (text, expected) in known {
-        let manifest = Manifest::parse(text).expect("a manifest");
+        let manifest = Manifest::parse(text.as_bytes()).expect("a manifest");
         assert_eq!(manifest.mrenclave(&libpal).expect("fits").to_string(), expected, "{text}");
     }
 }
 
 #[test]
 fn manifests_that_say_too_little_or_too_much_are_refused() {
-    let error = |text: &str| Manifest::parse(text).expect_err("a broken manifest").to_string();
+    let error =
+        |text: &str| Manifest::parse(text.as_bytes()).expect_err("a broken manifest").to_string();
     assert!(error("[loader]").contains("no [sgx]"));
     assert!(error("sgx = [").contains("expected TOML"));
     assert!(error("[sgx]\nmax_threads = 1").contains("sgx.enclave_size"));
     assert!(error("[sgx]\nmax_threads = 1\nenclave_size = \"1T\"").contains("found 1T"));
     assert!(error("[sgx]\nenclave_size = \"1G\"\nmax_threads = 0").contains("expected 1 to 65536"));
-    let tight = Manifest::parse("[sgx]\nenclave_size = \"256K\"\nmax_threads = 1").expect("parsed");
+    let tight =
+        Manifest::parse(b"[sgx]\nenclave_size = \"256K\"\nmax_threads = 1").expect("parsed");
     let tight = tight.mrenclave(&format::elf::sample()).unwrap_err().to_string();
     assert!(tight.contains("its areas do not fit"), "{tight}");
 }

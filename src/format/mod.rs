@@ -4,7 +4,10 @@
 //! says at which byte offset what was found and what was expected.
 
 pub mod acpi;
+pub mod ar;
 pub mod cbor;
+pub mod cpio;
+pub mod deb;
 pub mod efi;
 pub mod eif;
 pub mod elf;
@@ -19,6 +22,7 @@ pub mod pem;
 pub mod sgx;
 pub mod sgx_metadata;
 pub mod snp_report;
+pub mod tar;
 pub mod tdx_quote;
 
 use alloc::string::String;

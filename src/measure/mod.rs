@@ -4,10 +4,18 @@
 //! events come, in *which* order ([`page::Step`], [`event::Event`]); the TEE decides *how* each is
 //! chained. A TEE or a VMM is one file and one row in [`TEES`] or [`VMMS`].
 
+pub mod cpu;
 pub mod event;
+pub mod guest;
+pub mod machine;
 pub mod page;
 pub mod tee;
 pub mod vmm;
+
+pub use cpu::Cpu;
+pub use guest::{File, Guest};
+pub use machine::{Machine, Setting, Value, Vmm, machines};
+pub use vmm::VMMS;
 
 use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
@@ -34,6 +42,26 @@ pub enum Error {
         /// Why, and how to give it.
         why: String,
     },
+    /// A setting of the machine has a value that does not exist.
+    #[error("{name}: expected {expected}, found `{found}`")]
+    Setting {
+        /// Name of the setting.
+        name: String,
+        /// The value as given.
+        found: String,
+        /// What would be understood.
+        expected: String,
+    },
+    /// A setting or a file was given that means nothing to the TEE.
+    #[error("{tee} has no `{what}`; it has {known}")]
+    NotTaken {
+        /// Name of the TEE.
+        tee: &'static str,
+        /// What was given.
+        what: String,
+        /// What the TEE takes.
+        known: String,
+    },
     /// The combination does not exist or its algorithm is not public.
     #[error("{what} is not supported: {why}")]
     Unsupported {
@@ -46,60 +74,6 @@ pub enum Error {
 
 /// Result of a measurement.
 pub type Result<T> = core::result::Result<T, Error>;
-
-/// What boots: the bytes that reach the TEE, borrowed from the caller.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Guest<'a> {
-    /// Firmware image, as given to the VMM (`OVMF.fd`, a TDVF, an EC2 image).
-    pub firmware: Option<&'a [u8]>,
-    /// Variable store beside the firmware (`OVMF_VARS.fd`), where it is a file of its own.
-    pub vars: Option<&'a [u8]>,
-    /// Kernel image, whole and unpatched; a UKI where the VMM loads one by `-kernel`.
-    pub kernel: Option<&'a [u8]>,
-    /// Initial RAM disk, whole.
-    pub initrd: Option<&'a [u8]>,
-    /// Kernel command line, without terminator.
-    pub cmdline: Option<&'a str>,
-    /// IGVM file that carries the whole launch.
-    pub igvm: Option<&'a [u8]>,
-    /// Flattened device tree that the VMM hands to the guest.
-    pub dtb: Option<&'a [u8]>,
-    /// Disk image that the firmware boots from.
-    pub disk: Option<&'a [u8]>,
-    /// An image that is the whole guest: Secure Execution image, enclave image, enclave.
-    pub image: Option<&'a [u8]>,
-}
-
-/// The machine that a guest is launched on.
-#[derive(Debug, Clone, Default)]
-pub struct Machine {
-    /// The VMM, as `qemu` or `qemu@10.1`.
-    pub vmm: Vmm,
-    /// Number of vCPUs.
-    pub vcpus: Option<u32>,
-    /// CPU model, by the VMM's name or by signature.
-    pub cpu: Option<Cpu>,
-    /// Guest memory in bytes.
-    pub memory: Option<u64>,
-}
-
-/// A VMM by name, with its version where one was stated.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Vmm {
-    /// Name of a row of [`VMMS`].
-    pub name: String,
-    /// Version as numbers, most significant first: `[10, 1]`.
-    pub version: Option<Vec<u32>>,
-}
-
-/// A CPU model.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Cpu {
-    /// The name as given: `EPYC-Milan`.
-    pub name: String,
-    /// CPUID Fn0000_0001_EAX: family, model and stepping.
-    pub signature: u32,
-}
 
 /// One register of the evidence with the value it will hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -151,9 +125,11 @@ pub struct Tee {
     pub about: &'static str,
     /// VMMs whose launch of this TEE is known, by name; the first is the default.
     pub vmms: &'static [&'static str],
-    /// Settings of a machine that it takes beside the VMM, by their names in a recipe: `vcpus`.
-    /// Any other is refused where this TEE is asked for.
-    pub takes: &'static [&'static str],
+    /// Settings of a machine that it takes beside the VMM. Any other is refused where this TEE is
+    /// asked for.
+    pub takes: &'static [Setting],
+    /// Files of a guest that it reads. Any other is refused likewise.
+    pub reads: &'static [File],
     /// Registers that it reports, in order.
     pub registers: &'static [&'static str],
     /// Expected registers of `guest` on each of `machines`, in their order. All machines come in
@@ -163,6 +139,19 @@ pub struct Tee {
 
 /// Every TEE, in the order of the docs.
 pub const TEES: &[Tee] = &[];
+
+impl Tee {
+    /// The setting called `name`, if the TEE takes it.
+    pub fn setting(&self, name: &str) -> Option<&'static Setting> {
+        self.takes.iter().find(|setting| setting.name == name)
+    }
+
+    /// Names of all settings that it takes, for messages.
+    pub fn settings(&self) -> String {
+        let names: Vec<_> = self.takes.iter().map(|setting| setting.name).collect();
+        alloc::format!("vmm, {}", names.join(", "))
+    }
+}
 
 /// The TEE called `name`.
 ///

@@ -9,6 +9,7 @@ mod check;
 mod completions;
 mod environment;
 pub mod failure;
+mod measure;
 mod new;
 pub mod output;
 mod recipe;
@@ -60,6 +61,7 @@ verbs! {
     New in new,
     Check in check,
     Schema in schema,
+    Measure in measure,
     Completions in completions,
 }
 

@@ -1,7 +1,9 @@
 //! What boots: the files of a guest, by the names that recipes and the command line use.
 
+use alloc::vec::Vec;
+
 /// What boots: the bytes that reach the TEE, borrowed from the caller.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Guest<'a> {
     /// Firmware image, as given to the VMM (`OVMF.fd`, a TDVF, an EC2 image).
     pub firmware: Option<&'a [u8]>,
@@ -22,7 +24,7 @@ pub struct Guest<'a> {
     /// An image that is the whole guest: Secure Execution image, enclave image, enclave.
     pub image: Option<&'a [u8]>,
     /// Files that only one TEE reads, by the names in its row.
-    pub others: &'a [(&'a str, &'a [u8])],
+    pub others: Vec<(&'a str, &'a [u8])>,
 }
 
 /// A file of a guest: its name in [`Guest`], and `--NAME` on the command line.

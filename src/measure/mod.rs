@@ -92,9 +92,10 @@ impl Register {
 }
 
 /// What stands behind a value (`docs/measure/`): shown wherever the value is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Confidence {
     /// Only our reading of a specification or of source code.
+    #[default]
     Source,
     /// Independent tools compute the same.
     ToolsAgree,
@@ -105,10 +106,13 @@ pub enum Confidence {
 }
 
 /// The outcome for one machine.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Measurement {
     /// Registers, in the order of the TEE's table row.
     pub registers: Vec<Register>,
+    /// Digests that went into the registers, for those who want to see how a value came about or
+    /// to compute others from it.
+    pub parts: Vec<Register>,
     /// Extends in order, where a register is a chain of them.
     pub events: Vec<event::Event>,
     /// Doubts that a person should read before relying on the registers.

@@ -1,56 +1,80 @@
 //! What to measure.
 
+use std::collections::BTreeMap;
+use std::fmt;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::path::Fault;
+use crate::measure::{self, Machine, Tee};
 
-/// Machines of one TEE. Which fields a TEE takes stands in its row of the table of TEEs; lists
+/// Machines of one TEE. Which settings a TEE takes stands in its row of the table of TEEs; lists
 /// multiply.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+#[serde(default, rename_all = "kebab-case")]
 pub struct MachineSpec {
     /// The VMM, with its version where it matters: `qemu@10.1`.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub vmm: Option<String>,
     /// Name of one of the recipe's firmware images.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub firmware: Option<String>,
-    /// Numbers of vCPUs.
-    pub vcpus: Vec<u32>,
-    /// CPU models.
-    pub cpu: Vec<String>,
-    /// Guest memory, with a unit: `2GiB`.
-    pub memory: Vec<String>,
-    /// SEV features of the guest, a hexadecimal string: `"0x1"`.
-    pub guest_features: Option<String>,
+    /// Settings of the TEE, by the names in its row.
+    #[serde(flatten)]
+    pub settings: BTreeMap<String, Values>,
 }
 
-/// Bytes of a size with its unit: `2GiB`, `512MiB`.
-pub(super) fn memory(text: &str) -> Result<u64, Fault> {
-    let units = [("KiB", 10), ("MiB", 20), ("GiB", 30), ("TiB", 40)];
-    let unit = units.iter().find_map(|(unit, shift)| Some((text.strip_suffix(unit)?, *shift)));
-    let bytes = unit.and_then(|(number, shift)| {
-        let number = number.trim_end().parse::<u64>().ok().filter(|n| *n > 0)?;
-        number.checked_mul(1 << shift)
-    });
-    bytes.ok_or_else(|| Fault::new(format!("{text:?} is not a size"), "as in 2GiB or 512MiB"))
+/// One value, or a list of them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Values {
+    /// One.
+    One(Scalar),
+    /// A list.
+    Many(Vec<Scalar>),
 }
 
-/// A hexadecimal number: `0x1`.
-pub(super) fn features(text: &str) -> Result<u64, Fault> {
-    let number = text.strip_prefix("0x").and_then(|hex| u64::from_str_radix(hex, 16).ok());
-    number.ok_or_else(|| {
-        Fault::new(format!("{text:?} is not a hexadecimal number"), "in quotes, as in \"0x1\"")
-    })
+/// A value of a setting, as YAML has it; the TEE's row says how its text is read.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Scalar {
+    /// `true`, `false`.
+    Flag(bool),
+    /// `4`.
+    Number(u64),
+    /// `EPYC-Milan`, `2GiB`, `"0x21"`.
+    Text(String),
+}
+
+impl fmt::Display for Scalar {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Flag(flag) => flag.fmt(f),
+            Self::Number(number) => number.fmt(f),
+            Self::Text(text) => text.fmt(f),
+        }
+    }
+}
+
+impl Values {
+    /// The texts of all values.
+    pub fn texts(&self) -> Vec<String> {
+        match self {
+            Self::One(value) => vec![value.to_string()],
+            Self::Many(values) => values.iter().map(ToString::to_string).collect(),
+        }
+    }
 }
 
 impl MachineSpec {
-    /// Memory sizes in bytes; none that a checked recipe would not have.
-    pub fn memory_bytes(&self) -> Vec<u64> {
-        self.memory.iter().filter_map(|text| memory(text).ok()).collect()
-    }
-
-    /// The SEV features as a number, if stated.
-    pub fn guest_feature_bits(&self) -> Option<u64> {
-        self.guest_features.as_deref().and_then(|text| features(text).ok())
+    /// The machines of `tee` that the lists multiply to.
+    ///
+    /// # Errors
+    /// What a checked recipe does not have: see [`measure::machines`].
+    pub fn machines(&self, tee: &Tee) -> measure::Result<Vec<Machine>> {
+        let texts = |(name, values): (&String, &Values)| (name.clone(), values.texts());
+        let mut given: BTreeMap<_, _> = self.settings.iter().map(texts).collect();
+        given.extend(self.vmm.clone().map(|vmm| ("vmm".to_string(), vec![vmm])));
+        measure::machines(tee, &given)
     }
 }

@@ -102,6 +102,9 @@ pub struct Machine {
     /// Guest memory in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory: Option<u64>,
+    /// Settings of its TEE alone: name to value.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub settings: BTreeMap<String, String>,
     /// Expected registers: name to lower-case hexadecimal value.
     pub registers: BTreeMap<String, String>,
     /// Extends in order, where a register is a chain of them.
@@ -168,11 +171,12 @@ impl Machine {
         let registers = measurement.registers.iter();
         Self {
             tee: tee.to_string(),
-            vmm: vmm(&machine.vmm),
+            vmm: machine.vmm.to_string(),
             firmware: None,
             cpu: machine.cpu.as_ref().map(|cpu| cpu.name.clone()),
             vcpus: machine.vcpus,
             memory: machine.memory,
+            settings: machine.settings.iter().map(|(n, v)| (n.clone(), v.to_string())).collect(),
             registers: registers.map(|r| (r.name.clone(), hex(&r.value))).collect(),
             events: measurement.events.iter().map(Event::from).collect(),
             confidence: measurement.confidence.into(),
@@ -187,21 +191,13 @@ impl Machine {
         words.extend(self.cpu.clone());
         words.extend(self.vcpus.map(|n| format!("{n} vCPU{}", if n == 1 { "" } else { "s" })));
         words.extend(self.memory.map(|bytes| format!("{} MiB", bytes >> 20)));
+        words.extend(self.settings.iter().map(|(name, value)| format!("{name}={value}")));
         words.join(" ")
     }
 
     /// What it is, without what it reports; the order of machines in a document.
     pub(super) fn key(&self) -> impl Ord + '_ {
-        (&self.tee, &self.vmm, &self.firmware, &self.cpu, self.vcpus, self.memory)
-    }
-}
-
-fn vmm(vmm: &measure::Vmm) -> String {
-    let version = vmm.version.as_deref().unwrap_or_default();
-    let version: Vec<_> = version.iter().map(ToString::to_string).collect();
-    match version.is_empty() {
-        true => vmm.name.clone(),
-        false => format!("{}@{}", vmm.name, version.join(".")),
+        (&self.tee, &self.vmm, &self.firmware, &self.cpu, self.vcpus, self.memory, &self.settings)
     }
 }
 

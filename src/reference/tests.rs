@@ -15,6 +15,7 @@ pub(super) fn machine(tee: &str, vcpus: u32, registers: &[(&str, String)]) -> Ma
         cpu: Some("EPYC-Milan".to_string()).filter(|_| tee == "sev-snp"),
         vcpus: Some(vcpus),
         memory: None,
+        settings: Default::default(),
         registers: registers
             .iter()
             .map(|(name, value)| (name.to_string(), value.clone()))

@@ -1,10 +1,11 @@
 //! What to measure: which TEE takes which settings stands in its row of [`TEES`].
 
 use super::{Check, Place};
-use crate::measure::{TEES, Tee};
+use crate::measure::guest::FIRMWARE;
+use crate::measure::{Setting, TEES, Tee};
 use crate::recipe::error::suggest;
 use crate::recipe::path::Fault;
-use crate::recipe::{MachineSpec, machine};
+use crate::recipe::{MachineSpec, Values};
 
 pub(super) fn check(check: &mut Check<'_>, place: &Place<'_>) {
     for (index, entry) in check.recipe.machines.iter().enumerate() {
@@ -24,16 +25,6 @@ pub(super) fn check(check: &mut Check<'_>, place: &Place<'_>) {
 }
 
 fn machine(check: &mut Check<'_>, place: &Place<'_>, tee: &Tee, spec: &MachineSpec) {
-    for entry in place.node.map_or(&[][..], |node| node.entries()) {
-        if entry.key != "vmm" && !tee.takes.contains(&entry.key.as_str()) {
-            let hint = format!("its settings: vmm, {}", tee.takes.join(", "));
-            check.fail(
-                &place.name(&entry.key),
-                format!("{} has no `{}`", tee.name, entry.key),
-                &hint,
-            );
-        }
-    }
     if let Some(vmm) = &spec.vmm {
         check.holds(&place.key("vmm"), vmm_name(tee, vmm));
     }
@@ -43,15 +34,29 @@ fn machine(check: &mut Check<'_>, place: &Place<'_>, tee: &Tee, spec: &MachineSp
             check.unknown(&place.key("firmware"), "firmware", firmware, &known);
         }
     }
-    for (index, vcpus) in spec.vcpus.iter().enumerate() {
-        if !(1..=4096).contains(vcpus) {
-            let what = format!("{vcpus} vCPUs");
-            check.fail(&place.key("vcpus").item(index), what, "a machine has 1 to 4096");
+    if spec.firmware.is_some() && !tee.reads.contains(&FIRMWARE) {
+        let what = format!("{} has no `firmware`", tee.name);
+        check.fail(&place.name("firmware"), what, "leave it out");
+    }
+    for (name, values) in &spec.settings {
+        match tee.setting(name) {
+            Some(setting) => texts(check, &place.key(name), setting, values),
+            None => {
+                let hint = format!("its settings: {}", tee.settings());
+                check.fail(&place.name(name), format!("{} has no `{name}`", tee.name), &hint);
+            }
         }
     }
-    check.texts(&place.key("memory"), &spec.memory, |text| machine::memory(text).map(drop));
-    if let Some(features) = &spec.guest_features {
-        check.holds(&place.key("guest-features"), machine::features(features).map(drop));
+}
+
+fn texts(check: &mut Check<'_>, place: &Place<'_>, setting: &Setting, values: &Values) {
+    let readable = |text: &str| {
+        let wrong = |_| Fault::new(format!("`{text}` is not {}", setting.kind), setting.about);
+        setting.parse(text).map(drop).map_err(wrong)
+    };
+    match values {
+        Values::One(value) => check.holds(place, readable(&value.to_string())),
+        Values::Many(_) => check.texts(place, &values.texts(), readable),
     }
 }
 

@@ -1,0 +1,241 @@
+//! `guestsmith measure`: files and machines in, registers out.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+
+use anyhow::Context as _;
+use clap::{Arg, ArgAction, ArgMatches, Command};
+use serde_json::{Value, json};
+
+use super::failure::Failure;
+use super::{Answer, Outcome, Session};
+use crate::digest;
+use crate::measure::machine::Kind;
+use crate::measure::{self, File, Guest, Machine, Measurement, Setting, TEES, Tee};
+use crate::reference;
+
+/// Compute the registers that a guest will report, for each machine
+///
+/// Settings that are lists multiply: `--vcpus 1,2 --cpu EPYC-Milan,EPYC-Genoa` is four machines.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:
+  guestsmith measure --tee sev-snp --firmware OVMF.amdsev.fd --kernel vmlinuz --initrd initrd \\
+      --cmdline console=ttyS0 --vcpus 1,2,4 --cpu EPYC-Milan,EPYC-Genoa")]
+pub(super) struct Measure {
+    /// The TEE
+    #[arg(long, value_name = "TEE", value_parser = names())]
+    tee: String,
+    /// VMMs, each with its version where it matters: qemu@10.1
+    #[arg(long, value_name = "VMM", value_delimiter = ',')]
+    vmm: Vec<String>,
+    /// Text form of the values
+    #[arg(long, value_name = "FORM", default_value = "hex")]
+    format: Format,
+    /// A warning is an error
+    #[arg(long)]
+    strict: bool,
+    /// Show the digests that went into the values as well
+    #[arg(long)]
+    parts: bool,
+    #[command(flatten)]
+    given: Given,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    /// Lower-case hexadecimal
+    Hex,
+    /// Base64 of the value's bytes
+    Base64,
+}
+
+fn names() -> clap::builder::PossibleValuesParser {
+    TEES.iter().map(|tee| clap::builder::PossibleValue::new(tee.name).help(tee.about)).into()
+}
+
+impl Measure {
+    pub(super) fn run(self, session: &Session) -> Outcome {
+        let tee = measure::tee(&self.tee).map_err(Failure::usage)?;
+        let machines = self.machines(tee)?;
+        let files = self.given.read(tee)?;
+        let found = (tee.expect)(&guest(&files), &machines).map_err(Failure::input)?;
+        let shown: Vec<_> = machines.iter().zip(&found).collect();
+        self.warn(session, &found)?;
+        let json = answer(tee, &shown)?;
+        session.output.answer(&json, || self.text(tee, &shown, session.global.quiet))?;
+        Ok(Answer::Yes)
+    }
+
+    fn machines(&self, tee: &Tee) -> Result<Vec<Machine>, Failure> {
+        let mut given = self.given.settings.clone();
+        given.insert("vmm".to_string(), self.vmm.clone());
+        measure::machines(tee, &given).map_err(Failure::usage)
+    }
+
+    fn warn(&self, session: &Session, found: &[Measurement]) -> Result<(), Failure> {
+        let warnings: BTreeSet<_> = found.iter().flat_map(|m| &m.warnings).collect();
+        match warnings.first() {
+            Some(first) if self.strict => Err(Failure::input(anyhow::anyhow!("{first}"))),
+            _ => Ok(warnings.iter().for_each(|warning| session.output.warn(warning))),
+        }
+    }
+
+    fn text(&self, tee: &Tee, shown: &[(&Machine, &Measurement)], bare: bool) -> String {
+        let form = |value: &[u8]| match self.format {
+            Format::Hex => digest::hex(value),
+            Format::Base64 => digest::base64(value),
+        };
+        let mut lines = Vec::new();
+        for (machine, measurement) in shown {
+            let parts = measurement.parts.iter().filter(|_| self.parts);
+            let values = measurement.registers.iter().chain(parts);
+            if bare {
+                lines.extend(values.map(|value| form(&value.value)));
+                continue;
+            }
+            lines.push(reference::Machine::new(tee.name, machine, measurement).label());
+            lines.extend(values.map(|v| format!("  {:<14} {}", v.name, form(&v.value))));
+        }
+        lines.join("\n")
+    }
+}
+
+/// The answer as JSON; `events` and `warnings` are there even where they are empty.
+fn answer(tee: &Tee, shown: &[(&Machine, &Measurement)]) -> Result<Value, Failure> {
+    let one = |(machine, measurement): &(&Machine, &Measurement)| {
+        let entry = reference::Machine::new(tee.name, machine, measurement);
+        let mut value = serde_json::to_value(entry).map_err(Failure::internal)?;
+        let parts: BTreeMap<_, _> =
+            measurement.parts.iter().map(|p| (&p.name, digest::hex(&p.value))).collect();
+        value["parts"] = json!(parts);
+        for list in ["events", "warnings"] {
+            if value[list].is_null() {
+                value[list] = json!([]);
+            }
+        }
+        Ok::<_, Failure>(value)
+    };
+    let machines: Vec<_> = shown.iter().map(one).collect::<Result<_, _>>()?;
+    Ok(json!({ "machines": machines }))
+}
+
+/// Files by name; the guest borrows from them.
+type Files = BTreeMap<&'static str, Vec<u8>>;
+
+fn guest<'a>(files: &'a Files) -> Guest<'a> {
+    let mut guest = Guest::default();
+    for (name, bytes) in files {
+        match guest.place(name) {
+            Some(place) => *place = Some(bytes),
+            None if *name == "cmdline" => guest.cmdline = std::str::from_utf8(bytes).ok(),
+            None => guest.others.push((name, bytes)),
+        }
+    }
+    guest
+}
+
+/// Flags that the tables of TEEs ask for.
+#[derive(Debug, Default)]
+struct Given {
+    files: BTreeMap<String, String>,
+    settings: BTreeMap<String, Vec<String>>,
+}
+
+/// Every file and setting of every TEE once, in the order of the tables.
+fn once<T: Copy + 'static>(
+    lists: fn(&Tee) -> &'static [T],
+    name: fn(&T) -> &'static str,
+) -> Vec<(T, Vec<&'static str>)> {
+    let mut found: Vec<(T, Vec<&'static str>)> = Vec::new();
+    for tee in TEES {
+        for item in lists(tee) {
+            match found.iter_mut().find(|(known, _)| name(known) == name(item)) {
+                Some((_, tees)) => tees.push(tee.name),
+                None => found.push((*item, vec![tee.name])),
+            }
+        }
+    }
+    found
+}
+
+fn files() -> Vec<(File, Vec<&'static str>)> {
+    once(|tee| tee.reads, |file| file.name)
+}
+
+fn settings() -> Vec<(Setting, Vec<&'static str>)> {
+    once(|tee| tee.takes, |setting| setting.name)
+}
+
+fn for_tees(about: &str, tees: &[&str]) -> String {
+    match tees.len() == TEES.len() {
+        true => about.to_string(),
+        false => format!("{about} [{}]", tees.join(" ")),
+    }
+}
+
+impl Given {
+    fn read(&self, tee: &Tee) -> Result<Files, Failure> {
+        let mut files = Files::new();
+        for (name, value) in &self.files {
+            let Some(file) = tee.reads.iter().find(|file| file.name == name) else {
+                let known: Vec<_> = tee.reads.iter().map(|file| file.name).collect();
+                let what = format!("{} reads no --{name}; it reads {}", tee.name, known.join(", "));
+                return Err(Failure::usage(anyhow::anyhow!(what)));
+            };
+            let bytes = match name.as_str() {
+                "cmdline" => value.clone().into_bytes(),
+                _ => fs::read(value).with_context(|| format!("cannot read {value}"))?,
+            };
+            files.insert(file.name, bytes);
+        }
+        Ok(files)
+    }
+}
+
+impl clap::Args for Given {
+    fn augment_args(command: Command) -> Command {
+        let file = |(file, tees): (File, Vec<_>)| {
+            let value = if file == measure::guest::CMDLINE { "STRING" } else { "FILE" };
+            let help = for_tees(file.about, &tees);
+            Arg::new(file.name).long(file.name).help(help).value_name(value).help_heading("Guest")
+        };
+        let setting = |(setting, tees): (Setting, Vec<_>)| {
+            let help = for_tees(setting.about, &tees);
+            let arg = Arg::new(setting.name).long(setting.name).help(help);
+            let arg = arg.action(ArgAction::Append).help_heading("Machine");
+            match setting.kind {
+                Kind::Flag => {
+                    arg.num_args(0..=1).require_equals(true).default_missing_value("true")
+                }
+                Kind::Text => arg.value_name("TEXT"),
+                _ => arg.value_delimiter(',').value_name("LIST"),
+            }
+        };
+        command.args(files().into_iter().map(file)).args(settings().into_iter().map(setting))
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl clap::FromArgMatches for Given {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let mut given = Self::default();
+        given.update_from_arg_matches(matches)?;
+        Ok(given)
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        for (file, _) in files() {
+            let value = matches.get_one::<String>(file.name).cloned();
+            self.files.extend(value.map(|value| (file.name.to_string(), value)));
+        }
+        for (setting, _) in settings() {
+            if let Some(values) = matches.get_many::<String>(setting.name) {
+                self.settings.insert(setting.name.to_string(), values.cloned().collect());
+            }
+        }
+        Ok(())
+    }
+}

@@ -9,6 +9,7 @@ mod check;
 mod completions;
 mod environment;
 pub mod failure;
+mod inspect;
 mod measure;
 mod new;
 pub mod output;
@@ -60,8 +61,9 @@ macro_rules! verbs {
 verbs! {
     New in new,
     Check in check,
-    Schema in schema,
     Measure in measure,
+    Inspect in inspect,
+    Schema in schema,
     Completions in completions,
 }
 

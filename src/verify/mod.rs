@@ -1,3 +1,4 @@
 //! Is it what was promised? The boot set booted, builds repeated, evidence compared.
 
 pub mod boot;
+pub mod inspect;

@@ -3,5 +3,6 @@
 mod cli;
 mod command;
 mod inputs;
+mod inspect;
 mod recipe;
 mod sandbox;

@@ -1,0 +1,34 @@
+//! Firmware images: volumes and the files in them.
+
+use super::{Fact, Facts};
+use crate::digest::Sha384;
+use crate::format::fv::{self, Volume};
+
+/// Signature of a firmware volume, 40 bytes from its start (UEFI PI 1.8, volume 3, section 3.2.1).
+pub(super) fn is_firmware(bytes: &[u8]) -> bool {
+    let at_start = bytes.get(40..44) == Some(b"_FVH");
+    at_start || bytes.chunks(4096).any(|page| page.get(40..44) == Some(b"_FVH"))
+}
+
+pub(super) fn inspect(bytes: &[u8]) -> anyhow::Result<Facts> {
+    let volumes = fv::unpack(bytes)?;
+    Ok(Facts::default()
+        .with("sha384", Sha384::of(bytes).to_string())
+        .with("volumes", volumes.iter().map(volume).collect::<Vec<_>>()))
+}
+
+fn volume(volume: &Volume<'_>) -> Fact {
+    let place = match volume.offset {
+        Some(offset) => format!("at {offset:#x} of the image"),
+        None => "inside another volume".to_string(),
+    };
+    let files = volume.files.iter().map(|file| {
+        format!("{} type {:#04x}, {} bytes", file.name, file.kind, file.contents.len())
+    });
+    Facts::default()
+        .with("place", place)
+        .with_some("name", volume.name.map(|name| name.to_string()))
+        .with("size", volume.bytes.len())
+        .with("files", files.collect::<Vec<_>>())
+        .into()
+}

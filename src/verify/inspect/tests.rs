@@ -1,0 +1,64 @@
+//! Each format is recognised by its content, and hostile bytes are refused in words.
+
+use super::{INSPECTORS, inspect, recognise};
+use crate::digest::Sha384;
+
+/// A SEV-SNP report of version 3 with debugging allowed.
+fn snp_report() -> Vec<u8> {
+    let mut bytes = vec![0; crate::format::snp_report::SIZE];
+    bytes[0] = 3;
+    bytes[0x08..0x10].copy_from_slice(&0xb_0000u64.to_le_bytes()); // SMT, reserved one, debug
+    bytes[0x34] = 1;
+    bytes[0x90..0xc0].copy_from_slice(&Sha384::of(b"guest").0);
+    bytes[0x188] = 0x19;
+    bytes
+}
+
+#[test]
+fn a_report_in_words() {
+    let found = inspect(&snp_report()).expect("a report");
+    assert_eq!(found.format, "sev-snp-report");
+    insta::assert_snapshot!(found.facts.text());
+    insta::assert_snapshot!(serde_json::to_string_pretty(&found).expect("JSON"));
+}
+
+#[test]
+fn nothing_claims_a_checked_signature() {
+    let facts = inspect(&snp_report()).expect("a report").facts;
+    assert_eq!(facts.get("signature"), Some(&"not checked here".into()));
+}
+
+#[test]
+fn what_is_unknown_is_told_with_what_is_known() {
+    let error = inspect(b"hello").expect_err("unknown").to_string();
+    for row in INSPECTORS {
+        assert!(error.contains(row.about), "{error}");
+    }
+}
+
+#[test]
+fn a_broken_file_is_told_by_the_format_that_it_claims() {
+    let mut quote = vec![4, 0, 2, 0, 0x81, 0, 0, 0, 0, 0, 0, 0];
+    quote.extend([0x93, 0x9a, 0x72, 0x33, 0xf7, 0x9c, 0x4c, 0xa9]);
+    quote.extend([0x94, 0x0a, 0x0d, 0xb3, 0x95, 0x7f, 0x06, 0x07]);
+    quote.extend([0; 40]);
+    assert_eq!(recognise(&quote).map(|row| row.name), Some("tdx-quote"));
+    let error = format!("{:#}", inspect(&quote).expect_err("cut"));
+    assert_eq!(
+        error,
+        "this looks like TDX quote: MRSEAM at byte offset 0x40 needs 48 bytes, only 4 are left"
+    );
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_bytes_panic(
+        row in 0..6usize,
+        mut bytes in proptest::collection::vec(proptest::arbitrary::any::<u8>(), 0..400),
+    ) {
+        let starts: [&[u8]; 6] =
+            [b"HCLA\x02\0\0\0", b"MZ", b".eif", b"{\"version\":1", b"\x81\0\0\0", b"\x04\0\x02\0"];
+        bytes.splice(0..0, starts[row].iter().copied());
+        let _ = inspect(&bytes).map(|found| found.facts.text());
+    }
+}

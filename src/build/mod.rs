@@ -3,6 +3,9 @@
 pub mod agent;
 pub mod codec;
 mod globs;
+pub mod initrd;
+pub mod inputs;
 pub mod materialise;
+pub mod prebuilt;
 pub mod tree;
 pub mod unpack;

@@ -5,6 +5,7 @@
 
 pub mod acpi;
 pub mod ar;
+pub mod bzimage;
 pub mod cbor;
 pub mod cpio;
 pub mod deb;

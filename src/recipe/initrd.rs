@@ -150,8 +150,8 @@ pub enum Pack {
     Xz(Level),
     /// Zstandard, level 1 to 19.
     Zstd(Level),
-    /// LZ4 in the legacy frame that the kernel reads.
-    Lz4(Level),
+    /// LZ4 in the legacy frame that the kernel reads; it has no levels.
+    Lz4,
 }
 
 /// Level of a compressor.

@@ -118,11 +118,10 @@ fn device(check: &mut Check<'_>, place: &Place<'_>, node: &NodeEntry) {
 
 fn pack(check: &mut Check<'_>, place: &Place<'_>, pack: Pack) {
     let (name, level, range) = match pack {
-        Pack::None => return,
+        Pack::None | Pack::Lz4 => return,
         Pack::Gzip(level) => ("gzip", level.level, 1..=9),
         Pack::Xz(level) => ("xz", level.level, 0..=9),
         Pack::Zstd(level) => ("zstd", level.level, 1..=19),
-        Pack::Lz4(level) => ("lz4", level.level, 1..=12),
     };
     if !range.contains(&level) {
         let what = format!("{name} has no level {level}");

@@ -1,0 +1,217 @@
+//! The initial RAM disk: declared contents into a tree, the tree into cpio segments.
+
+mod contents;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, ensure};
+
+use super::codec::{self, Form};
+use super::globs;
+use super::inputs::Inputs;
+use super::tree::{Inode, Kind, Tree, absolute};
+use crate::format::cpio;
+use crate::lock;
+use crate::recipe::{Agent, Initrd, Pack, PackageEntry};
+
+/// An initial RAM disk, and what is in it.
+#[derive(Debug, Clone)]
+pub struct Image {
+    /// The bytes that the VMM loads.
+    pub bytes: Vec<u8>,
+    /// Size of the archive before compression.
+    pub unpacked: u64,
+    /// What weighs how much, heaviest first.
+    pub weights: Vec<Weight>,
+}
+
+/// What one origin brings into an image.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Weight {
+    /// A package, `recipe` or `agent`.
+    pub origin: String,
+    /// Bytes of its files.
+    pub bytes: u64,
+    /// Names that it has in the image, directories left out.
+    pub names: usize,
+}
+
+/// Builds the image that `initrd` declares, with `agent` as the program that it asks for.
+///
+/// # Errors
+/// An input is missing or broken, or the contents contradict each other.
+pub fn build(inputs: Inputs<'_>, initrd: &Initrd, agent: Option<Vec<u8>>) -> Result<Image> {
+    let tree = tree(inputs, initrd, agent)?;
+    let mut early = Tree::default();
+    contents::add(&mut early, inputs, &initrd.early).context("initrd.early")?;
+    let time = inputs.recipe.epoch_seconds();
+    let mut bytes = Vec::new();
+    if !early.is_empty() {
+        bytes = archive(&early, Form::None, time, inputs.threads).context("initrd.early")?;
+    }
+    bytes.extend(archive(&tree, form(initrd.pack), time, inputs.threads)?);
+    let unpacked = cpio::length(entries(&tree, time));
+    Ok(Image { bytes, unpacked, weights: weights(&tree) })
+}
+
+/// The contents of the image: packages without what is dropped, then the agent, then the recipe's
+/// own files, which replace what packages have brought.
+///
+/// # Errors
+/// An input is missing or broken, or the contents contradict each other.
+pub fn tree(inputs: Inputs<'_>, initrd: &Initrd, agent: Option<Vec<u8>>) -> Result<Tree> {
+    let mut tree = inputs.unpack(&packages(inputs, initrd)?)?;
+    if let Some(drop) = globs::set(&initrd.drop)? {
+        tree.retain(|path, _| !drop.is_match(path));
+    }
+    if let (Some(binary), Some(wanted)) = (agent, &initrd.agent) {
+        let inode = Inode::new(Kind::File(binary.into()), 0o755, &Arc::from("agent"));
+        tree.replace(&absolute(&agent_path(wanted))?, inode).context("initrd.agent")?;
+    }
+    contents::add(&mut tree, inputs, &initrd.files).context("initrd.files")?;
+    Ok(tree)
+}
+
+/// Where the agent stands in the image.
+fn agent_path(agent: &Agent) -> String {
+    match agent {
+        Agent::Cargo(cargo) => {
+            cargo.at.clone().unwrap_or_else(|| format!("/usr/bin/{}", cargo.bin))
+        }
+        Agent::File(_) => "/usr/bin/agent".to_string(),
+    }
+}
+
+type Wanted<'a> = (&'a lock::Package, &'a [String]);
+
+/// Packages with their dependencies; who is wanted whole by one and in part by another is whole.
+fn packages<'a>(inputs: Inputs<'a>, initrd: &'a Initrd) -> Result<Vec<Wanted<'a>>> {
+    let mut wanted: BTreeMap<(&str, &str), Wanted<'_>> = BTreeMap::new();
+    for PackageEntry::Deb(deb) in &initrd.packages {
+        let target = inputs.recipe.arch.debian();
+        // Asked for by itself, so that a lock without it is an error rather than an empty closure.
+        let own = inputs.lock.package(&deb.from, target, &deb.name);
+        let own = own.with_context(|| {
+            format!("the lock has no package {} of {}; run `guestsmith lock`", deb.name, deb.from)
+        })?;
+        let closure = match deb.only.is_empty() {
+            true => inputs.lock.closure(&deb.from, target, &deb.name),
+            false => vec![own],
+        };
+        for package in closure {
+            let entry = wanted.entry((&package.source, &package.name));
+            let entry = entry.or_insert((package, &deb.only));
+            if deb.only.is_empty() {
+                entry.1 = &[];
+            }
+        }
+    }
+    Ok(wanted.into_values().collect())
+}
+
+/// The recipe's compression as a form of the codec.
+fn form(pack: Pack) -> Form {
+    match pack {
+        Pack::None => Form::None,
+        Pack::Gzip(level) => Form::Gzip(level.level),
+        Pack::Xz(level) => Form::Xz(level.level),
+        Pack::Zstd(level) => Form::Zstd(level.level),
+        Pack::Lz4 => Form::Lz4,
+    }
+}
+
+/// The tree as one cpio segment.
+///
+/// # Errors
+/// It holds what the format cannot, such as extended attributes.
+pub fn archive(tree: &Tree, form: Form, time: u32, threads: u32) -> Result<Vec<u8>> {
+    for (path, inode) in tree.iter() {
+        let names: Vec<_> = inode.xattrs.keys().map(String::as_str).collect();
+        ensure!(
+            names.is_empty(),
+            "/{path} (from {}) has extended attributes ({}), for which an initrd has no place",
+            inode.origin,
+            names.join(", ")
+        );
+    }
+    let size = cpio::length(entries(tree, time));
+    codec::compress(form, size, threads, |out| write(tree, time, out))
+}
+
+fn write(tree: &Tree, time: u32, out: &mut dyn Write) -> Result<()> {
+    cpio::write(entries(tree, time), cpio::Variant::Newc, |piece| {
+        out.write_all(piece).map_err(anyhow::Error::from)
+    })
+}
+
+/// Members of the archive, by path. Inodes are numbered from 1 in that order; of the names of one
+/// file the last carries the contents, as cpio tools expect it.
+fn entries(tree: &Tree, time: u32) -> impl Iterator<Item = cpio::Entry<'_>> {
+    let mut files: BTreeMap<*const Inode, (u32, u32, u32)> = BTreeMap::new();
+    let mut next = 0;
+    for (_, inode) in tree.iter() {
+        let file = files.entry(Arc::as_ptr(inode)).or_insert_with(|| {
+            next += 1;
+            (next, 0, 0)
+        });
+        file.1 += 1;
+    }
+    tree.iter().map(move |(path, inode)| {
+        let (mut number, mut names, mut last) = (0, 1, true);
+        if let Some(file) = files.get_mut(&Arc::as_ptr(inode)) {
+            file.2 += 1;
+            (number, names, last) = (file.0, file.1, file.1 == file.2);
+        }
+        entry(path, inode, (number, names, last), time)
+    })
+}
+
+fn entry<'a>(
+    path: &'a str,
+    inode: &'a Inode,
+    (number, names, last): (u32, u32, bool),
+    time: u32,
+) -> cpio::Entry<'a> {
+    let (kind, device, data) = match &inode.kind {
+        Kind::Directory => (cpio::kind::DIRECTORY, (0, 0), &[][..]),
+        Kind::File(contents) => (cpio::kind::FILE, (0, 0), if last { &contents[..] } else { &[] }),
+        Kind::Symlink(target) => (cpio::kind::SYMLINK, (0, 0), target.as_bytes()),
+        Kind::Char(major, minor) => (cpio::kind::CHAR, (*major, *minor), &[][..]),
+        Kind::Block(major, minor) => (cpio::kind::BLOCK, (*major, *minor), &[][..]),
+        Kind::Fifo => (cpio::kind::FIFO, (0, 0), &[][..]),
+    };
+    cpio::Entry {
+        path: path.into(),
+        inode: number,
+        mode: kind | inode.mode,
+        uid: inode.uid,
+        gid: inode.gid,
+        links: if kind == cpio::kind::DIRECTORY { 2 } else { names },
+        time,
+        device,
+        data,
+    }
+}
+
+/// What weighs how much: bytes and names by origin, heaviest first.
+pub fn weights(tree: &Tree) -> Vec<Weight> {
+    let mut by_origin: BTreeMap<&str, (u64, usize)> = BTreeMap::new();
+    let mut seen = BTreeSet::new();
+    for (_, inode) in tree.iter().filter(|(_, inode)| inode.kind != Kind::Directory) {
+        let weight = by_origin.entry(&inode.origin).or_default();
+        weight.1 += 1;
+        if let Some(contents) = inode.contents().filter(|_| seen.insert(Arc::as_ptr(inode))) {
+            weight.0 += contents.len() as u64;
+        }
+    }
+    let weight =
+        |(origin, (bytes, names)): (&str, _)| Weight { origin: origin.into(), bytes, names };
+    let mut weights: Vec<_> = by_origin.into_iter().map(weight).collect();
+    weights.sort_by(|a, b| b.bytes.cmp(&a.bytes).then_with(|| a.origin.cmp(&b.origin)));
+    weights
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

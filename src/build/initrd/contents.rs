@@ -1,0 +1,97 @@
+//! The recipe's own entries, put into a tree.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, bail};
+
+use super::super::inputs::Inputs;
+use super::super::tree::{Inode, Kind, Tree, absolute, confine_target};
+use crate::recipe::{CopyEntry, FileEntry, NodeEntry, NodeKind};
+use crate::store::entries;
+
+/// Puts `files` into `tree`, in place of what is there.
+///
+/// # Errors
+/// A file beside the recipe cannot be read, or an entry contradicts the tree.
+pub(super) fn add(tree: &mut Tree, inputs: Inputs<'_>, files: &[FileEntry]) -> Result<()> {
+    let origin = Arc::from("recipe");
+    files.iter().try_for_each(|file| match file {
+        FileEntry::Write(write) => {
+            let contents = write.text.clone().into_bytes();
+            let inode = Inode::new(Kind::File(contents.into()), mode(&write.mode, 0o644)?, &origin);
+            put(tree, &write.at, owned(inode, &write.owner)?)
+        }
+        FileEntry::Dir(dir) => {
+            let inode = Inode::new(Kind::Directory, mode(&dir.mode, 0o755)?, &origin);
+            put(tree, &dir.at, owned(inode, &dir.owner)?)
+        }
+        FileEntry::Symlink(link) => {
+            confine_target(&absolute(&link.at)?, &link.to)?;
+            put(tree, &link.at, Inode::new(Kind::Symlink(link.to.clone()), 0o777, &origin))
+        }
+        FileEntry::Node(node) => put(tree, &node.at, device(node, &origin)?),
+        FileEntry::Copy(copy) => {
+            let from = inputs.beside(&copy.from);
+            self::copy(tree, &from, &absolute(&copy.to)?, (copy, &origin))
+        }
+    })
+}
+
+fn put(tree: &mut Tree, at: &str, inode: Inode) -> Result<()> {
+    tree.replace(&absolute(at)?, inode)
+}
+
+fn device(node: &NodeEntry, origin: &Arc<str>) -> Result<Inode> {
+    let kind = match node.kind {
+        NodeKind::Char => Kind::Char(node.major, node.minor),
+        NodeKind::Block => Kind::Block(node.major, node.minor),
+    };
+    Ok(Inode::new(kind, mode(&node.mode, 0o600)?, origin))
+}
+
+/// A file or directory of the disk. Of its mode only this shows: whether its owner may execute it;
+/// the rest is the umask's.
+fn copy(tree: &mut Tree, from: &Path, to: &str, how: (&CopyEntry, &Arc<str>)) -> Result<()> {
+    let (entry, origin) = how;
+    let context = || format!("cannot copy {}", from.display());
+    let found = fs::symlink_metadata(from).with_context(context)?;
+    let new = |kind, mode| owned(Inode::new(kind, mode, origin), &entry.owner);
+    if found.is_dir() {
+        tree.replace(to, new(Kind::Directory, 0o755)?)?;
+        for path in entries::sorted(from)? {
+            let name = path.file_name().and_then(|name| name.to_str());
+            let name = name.with_context(|| format!("{} is not UTF-8", path.display()))?;
+            copy(tree, &path, &format!("{to}/{name}"), how)?;
+        }
+        return Ok(());
+    }
+    let inode = if found.is_symlink() {
+        let target = fs::read_link(from).with_context(context)?;
+        let target = target.to_str().with_context(context)?.to_string();
+        confine_target(to, &target)?;
+        new(Kind::Symlink(target), 0o777)?
+    } else if found.is_file() {
+        let usual = if found.permissions().mode() & 0o100 == 0 { 0o644 } else { 0o755 };
+        let contents = fs::read(from).with_context(context)?;
+        new(Kind::File(contents.into()), mode(&entry.mode, usual)?)?
+    } else {
+        bail!("{} is neither a file nor a directory", from.display());
+    };
+    tree.replace(to, inode)
+}
+
+/// A checked recipe has modes of octal digits only.
+fn mode(stated: &Option<String>, usual: u32) -> Result<u32> {
+    let Some(text) = stated else { return Ok(usual) };
+    u32::from_str_radix(text, 8).with_context(|| format!("{text:?} is not a mode"))
+}
+
+fn owned(mut inode: Inode, owner: &Option<String>) -> Result<Inode> {
+    let Some(text) = owner else { return Ok(inode) };
+    let numbers = text.split_once(':').and_then(|(u, g)| Some((u.parse().ok()?, g.parse().ok()?)));
+    (inode.uid, inode.gid) = numbers.with_context(|| format!("{text:?} is not an owner"))?;
+    Ok(inode)
+}

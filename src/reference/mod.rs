@@ -5,6 +5,7 @@
 
 mod cbor;
 mod cca;
+pub mod compare;
 mod configmap;
 mod corim;
 pub mod cose;

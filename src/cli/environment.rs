@@ -11,6 +11,9 @@ pub(super) struct Environment {
     /// Directory of the store: `GUESTSMITH_STORE`, else `guestsmith` in `XDG_CACHE_HOME`, else in
     /// `HOME/.cache` (XDG Base Directory Specification 0.8).
     pub(super) store: Option<PathBuf>,
+    /// The configuration file: `guestsmith/config.toml` in `XDG_CONFIG_HOME`, else in
+    /// `HOME/.config`.
+    pub(super) config: Option<PathBuf>,
     /// Mirrors in `GUESTSMITH_MIRROR`, separated by white space.
     pub(super) mirrors: Vec<String>,
     /// False when `NO_COLOR` is set (<https://no-color.org>) or the terminal is `dumb`.
@@ -43,9 +46,13 @@ impl Environment {
 
     fn of(get: impl Fn(&str) -> Option<OsString>) -> Self {
         let set = |name| get(name).filter(|value| !value.is_empty());
-        // The specification: a relative path in XDG_CACHE_HOME is invalid and must be ignored.
-        let xdg = set("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
-        let cache = xdg.or_else(|| set("HOME").map(|home| PathBuf::from(home).join(".cache")));
+        // The specification: a relative path in these variables is invalid and must be ignored.
+        let base = |variable, default| {
+            let xdg = set(variable).map(PathBuf::from).filter(|path| path.is_absolute());
+            xdg.or_else(|| set("HOME").map(|home| PathBuf::from(home).join(default)))
+        };
+        let cache = base("XDG_CACHE_HOME", ".cache");
+        let config = base("XDG_CONFIG_HOME", ".config");
         let variables = FOR_TOOLS.iter().filter_map(|name| Some(((*name).into(), set(name)?)));
         let path = set("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into());
         let path = std::env::split_paths(&path).filter(|dir| dir.is_absolute()).collect();
@@ -55,11 +62,20 @@ impl Environment {
             store: set("GUESTSMITH_STORE")
                 .map(PathBuf::from)
                 .or_else(|| cache.map(|cache| cache.join("guestsmith"))),
+            config: config.map(|config| config.join("guestsmith/config.toml")),
             mirrors: mirrors.to_string_lossy().split_whitespace().map(str::to_string).collect(),
             color: set("NO_COLOR").is_none() && set("TERM").is_none_or(|term| term != "dumb"),
             host,
         }
     }
+}
+
+/// Seconds since 1970 by the clock of this machine: only to judge whether what an archive has signed
+/// is still to be used. No output holds it.
+#[expect(clippy::disallowed_methods, reason = "a signature is judged by the time it is checked at")]
+pub(super) fn now() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| since.as_secs())
 }
 
 #[cfg(test)]
@@ -85,6 +101,15 @@ mod tests {
         assert_eq!(store(&[home, xdg, own]), Some("/store".into()));
         assert_eq!(store(&[home, xdg, ("GUESTSMITH_STORE", "")]), Some("/cache/guestsmith".into()));
         assert_eq!(store(&[]), None);
+    }
+
+    #[test]
+    fn the_configuration_is_the_users() {
+        let config = |variables: &[_]| of(variables).config;
+        let (home, xdg) = (("HOME", "/home/jane"), ("XDG_CONFIG_HOME", "/etc/jane"));
+        assert_eq!(config(&[home]), Some("/home/jane/.config/guestsmith/config.toml".into()));
+        assert_eq!(config(&[home, xdg]), Some("/etc/jane/guestsmith/config.toml".into()));
+        assert_eq!(config(&[]), None);
     }
 
     #[test]

@@ -10,11 +10,13 @@ mod completions;
 mod environment;
 pub mod failure;
 mod inspect;
+mod lock;
 mod measure;
 mod new;
 pub mod output;
 mod recipe;
 mod schema;
+mod surroundings;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -61,6 +63,7 @@ macro_rules! verbs {
 verbs! {
     New in new,
     Check in check,
+    Lock in lock,
     Measure in measure,
     Inspect in inspect,
     Schema in schema,

@@ -69,7 +69,7 @@ pub struct Lock {
     /// Additions to the format.
     #[serde(default)]
     pub revision: u32,
-    /// Digest of the recipe with all it extends, as [`digest`] gives it.
+    /// Digest of the recipe with all it extends, as [`Recipe::digest`] gives it.
     #[serde(with = "hash")]
     pub recipe: Sha256,
     /// Versions of the writers that shape measured bytes.
@@ -252,7 +252,7 @@ impl Lock {
     /// [`Error::Stale`] with the reason.
     pub fn satisfies(&self, recipe: &Recipe, wants: &[Want]) -> Result<(), Error> {
         let stale = |why: &str| Err(Error::Stale { why: why.into() });
-        if self.recipe != digest(recipe) {
+        if self.recipe != recipe.digest() {
             return stale("the recipe has changed since");
         }
         let lacking = wants.iter().find(|want| !self.has(want));
@@ -280,30 +280,6 @@ impl Lock {
         sorted(&mut self.packages);
         sorted(&mut self.files);
         sorted(&mut self.commits);
-    }
-}
-
-/// Digest of a recipe: of its JSON form, without absent values and empty lists, so that a field which a
-/// later guestsmith knows does not change the digests of recipes that do without it. `extends` is
-/// left out: what counts is what came of it.
-pub fn digest(recipe: &Recipe) -> Sha256 {
-    let recipe = Recipe { extends: Vec::new(), ..recipe.clone() };
-    let mut value = serde_json::to_value(recipe).unwrap_or_default(); // plain data has a JSON form
-    prune(&mut value);
-    Sha256::of(value.to_string().as_bytes())
-}
-
-fn prune(value: &mut serde_json::Value) {
-    use serde_json::Value::{Array, Object};
-    match value {
-        Array(list) => list.iter_mut().for_each(prune),
-        Object(map) => {
-            map.retain(|_, value| {
-                !value.is_null() && value.as_array().is_none_or(|l| !l.is_empty())
-            });
-            map.values_mut().for_each(prune);
-        }
-        _ => {}
     }
 }
 

@@ -2,7 +2,6 @@
 
 mod cli;
 mod command;
-mod docs;
 mod inputs;
 mod inspect;
 mod recipe;

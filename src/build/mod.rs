@@ -1,11 +1,19 @@
 //! Sources to artifacts: one file per artifact, and the file tree that they share.
 
+pub mod action;
 pub mod agent;
+mod changes;
 pub mod codec;
+pub mod firmware;
 mod globs;
 pub mod initrd;
 pub mod inputs;
+pub mod kernel;
 pub mod materialise;
 pub mod prebuilt;
+pub mod reapi;
+pub mod root;
+pub mod step;
 pub mod tree;
 pub mod unpack;
+pub mod variation;

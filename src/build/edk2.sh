@@ -22,9 +22,10 @@ export WORKSPACE=$PWD EDK_TOOLS_PATH=$PWD/BaseTools CONF_PATH=$PWD/Conf PYTHON_C
 for name in build_rule tools_def target; do
     cp "BaseTools/Conf/$name.template" "Conf/$name.txt"
 done
-make -s -C BaseTools -j"$(nproc)"
+make -s -C BaseTools/Source/C -j"$(nproc)"
 
-text() { printf 'L"%s\\0"' "$1"; }
+# A string of 16-bit characters as the option takes it: edk2 adds the quotes.
+text() { printf 'L%s\\0' "$1"; }
 sed -e 's/#.*//' -e '/^ *$/d' /src/options | tr '\n' ' ' > ../options
 # shellcheck disable=SC2046 # each word of the options is one
 BaseTools/BinWrappers/PosixLike/build -q -a X64 -t GCC5 -b RELEASE -n "$(nproc)" -p "$PLATFORM" \

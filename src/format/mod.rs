@@ -15,6 +15,7 @@ pub mod elf;
 pub mod eventlog;
 pub mod fat;
 pub mod fv;
+pub mod fw_cfg;
 pub mod gpt;
 pub mod guid;
 pub mod hcl_report;
@@ -24,6 +25,7 @@ pub mod sgx;
 pub mod sgx_metadata;
 pub mod snp_report;
 pub mod tar;
+pub mod tdvf;
 pub mod tdx_quote;
 
 use alloc::string::String;

@@ -111,6 +111,12 @@ impl<'a> Pe<'a> {
         ranges.into_iter().filter_map(|range| self.bytes.get(range)).collect()
     }
 
+    /// The certificate table: signatures over the image.
+    pub fn certificates(&self) -> &'a [u8] {
+        let start = self.bytes.len().saturating_sub(self.certificate_size);
+        self.bytes.get(start..).unwrap_or_default()
+    }
+
     /// The section called `name`.
     pub fn section(&self, name: &str) -> Option<&Section> {
         self.sections.iter().find(|section| section.name == name)

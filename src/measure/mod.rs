@@ -7,9 +7,13 @@
 pub mod cpu;
 pub mod event;
 pub mod guest;
+pub mod initdata;
+pub mod linux;
 pub mod machine;
 pub mod page;
 pub mod tee;
+pub mod uefi;
+pub mod uki;
 pub mod vmm;
 
 pub use cpu::Cpu;
@@ -142,7 +146,7 @@ pub struct Tee {
 }
 
 /// Every TEE, in the order of the docs.
-pub const TEES: &[Tee] = &[];
+pub const TEES: &[Tee] = &[tee::tdx::TDX, tee::vtpm::VTPM];
 
 impl Tee {
     /// The setting called `name`, if the TEE takes it.

@@ -1,5 +1,7 @@
 //! Which pages and events each VMM brings, in which order, one file per VMM.
 
+pub mod tdvf;
+
 /// A VMM: one file, one row in [`VMMS`]. What it does for a family of TEEs is a field of its own,
 /// absent where it does not launch them.
 #[derive(Debug, Clone, Copy)]

@@ -1,0 +1,164 @@
+//! What the EFI stub of Linux measures, into PCR 9, and where QEMU patches a kernel's header before
+//! that (Linux `drivers/firmware/efi/libstub`, `Documentation/arch/x86/boot.rst`; QEMU
+//! `hw/i386/x86-common.c`, `x86_load_linux`).
+
+use alloc::borrow::Cow;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use crate::format::efi;
+use crate::format::eventlog::EV_EVENT_TAG;
+use crate::measure::event::{Banks, Step};
+
+/// Header of the boot protocol: signature, and the fields that matter.
+const SIGNATURE: (usize, &[u8]) = (0x202, b"HdrS");
+const VIDEO_MODE: usize = 0x1fa;
+const PROTOCOL: usize = 0x206;
+const KERNEL_VERSION: usize = 0x20e;
+const LOADER: usize = 0x210;
+const LOAD_FLAGS: usize = 0x211;
+const RAMDISK: usize = 0x218;
+const RAMDISK_SIZE: usize = 0x21c;
+const HEAP_END: usize = 0x224;
+const COMMAND_LINE: usize = 0x228;
+const RAMDISK_MAX: usize = 0x22c;
+const EXTENDED_FLAGS: usize = 0x236;
+
+/// Where QEMU puts things: real-mode code, command line; and what it keeps free for ACPI.
+const REAL_MODE: u32 = 0x10000;
+const COMMAND_LINE_AT: u32 = 0x20000;
+const ACPI_RESERVE: u64 = 0x28000;
+
+/// The command line as the firmware passes it: UTF-16 with its terminator.
+pub fn load_options(banks: &Banks, text: &str) -> Step {
+    let bytes = [efi::wide(text), alloc::vec![0, 0]].concat();
+    let what = alloc::format!("load options `{text}`");
+    banks.step(9, EV_EVENT_TAG, what, &bytes)
+}
+
+/// The RAM disk as the stub loads it.
+pub fn initrd(banks: &Banks, bytes: &[u8]) -> Step {
+    banks.step(9, EV_EVENT_TAG, "Linux initrd", bytes)
+}
+
+/// Version of a bzImage, as in `uname -r`.
+pub fn version(kernel: &[u8]) -> Option<String> {
+    let pointer =
+        u16::from_le_bytes(kernel.get(KERNEL_VERSION..KERNEL_VERSION + 2)?.try_into().ok()?);
+    let text = kernel.get(usize::from(pointer) + 0x200..)?;
+    let text: Vec<u8> = text.iter().take_while(|byte| byte.is_ascii_graphic()).copied().collect();
+    String::from_utf8(text).ok().filter(|text| !text.is_empty() && is_linux(kernel))
+}
+
+/// True for a bzImage of boot protocol 2.00 or later.
+pub fn is_linux(kernel: &[u8]) -> bool {
+    let (at, signature) = SIGNATURE;
+    kernel.get(at..at + signature.len()) == Some(signature)
+}
+
+/// The first bytes of `kernel` as QEMU's direct boot leaves them; nothing else of it changes.
+/// `memory` is that of a q35 machine.
+pub fn patched_header<'a>(
+    kernel: &'a [u8],
+    initrd: usize,
+    memory: u64,
+    cmdline: &str,
+) -> Cow<'a, [u8]> {
+    let mut header = kernel.get(..0x400).unwrap_or(kernel).to_vec();
+    if header.len() < 0x400 {
+        return Cow::Borrowed(kernel);
+    }
+    if !is_linux(kernel) {
+        // Anything else, a UKI too, is taken for a kernel of the oldest protocol, loaded low.
+        let length = u32::try_from((cmdline.len() + 16) & !15).unwrap_or(u32::MAX);
+        let offset = 0xa000u32.saturating_sub(length).to_le_bytes();
+        header[0x20..0x22].copy_from_slice(&0xa33fu16.to_le_bytes());
+        header[0x22..0x24].copy_from_slice(&offset[..2]);
+        return Cow::Owned(header);
+    }
+    let put = |header: &mut Vec<u8>, at: usize, value: u32| {
+        header[at..at + 4].copy_from_slice(&value.to_le_bytes());
+    };
+    if let Some(mode) = video_mode(cmdline) {
+        header[VIDEO_MODE..VIDEO_MODE + 2].copy_from_slice(&mode.to_le_bytes());
+    }
+    header[LOADER] = 0xb0;
+    header[LOAD_FLAGS] |= 0x80;
+    let heap = COMMAND_LINE_AT - REAL_MODE - 0x200;
+    header[HEAP_END..HEAP_END + 2].copy_from_slice(&heap.to_le_bytes()[..2]);
+    put(&mut header, COMMAND_LINE, COMMAND_LINE_AT);
+    if initrd > 0 {
+        let size = u32::try_from(initrd).unwrap_or(u32::MAX);
+        let address = highest(kernel, memory).saturating_sub(u64::from(size)) & !0xfff;
+        put(&mut header, RAMDISK, u32::try_from(address).unwrap_or(u32::MAX));
+        put(&mut header, RAMDISK_SIZE, size);
+    }
+    Cow::Owned(header)
+}
+
+/// The highest address that a RAM disk may reach.
+fn highest(kernel: &[u8], memory: u64) -> u64 {
+    let word = |at: usize| kernel.get(at..at + 2).map_or(0, |b| u16::from_le_bytes([b[0], b[1]]));
+    let above_4g = word(PROTOCOL) >= 0x20c && word(EXTENDED_FLAGS) & 2 != 0;
+    let stated = u64::from(word(RAMDISK_MAX)) | u64::from(word(RAMDISK_MAX + 2)) << 16;
+    let limit = match (above_4g, word(PROTOCOL)) {
+        (true, _) => u64::from(u32::MAX),
+        (false, 0x203..) => stated,
+        (false, _) => 0x37ff_ffff,
+    };
+    // q35 has 2 GiB below the PCI hole as soon as 2.75 GiB would not fit.
+    let below_4g = if memory >= 0xb000_0000 { 0x8000_0000 } else { memory };
+    let free = below_4g.saturating_sub(ACPI_RESERVE);
+    if limit >= free { free.saturating_sub(1) } else { limit }
+}
+
+/// The number of a `vga=` on the command line.
+fn video_mode(cmdline: &str) -> Option<u16> {
+    let (_, value) = cmdline.split_once("vga=")?;
+    match value {
+        _ if value.starts_with("normal") => Some(0xffff),
+        _ if value.starts_with("ext") => Some(0xfffe),
+        _ if value.starts_with("ask") => Some(0xfffd),
+        _ => {
+            let word = value.split([' ', ',']).next().unwrap_or_default();
+            match word.strip_prefix("0x") {
+                Some(digits) => u16::from_str_radix(digits, 16).ok(),
+                None => word.parse().ok(),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kernel() -> Vec<u8> {
+        let mut kernel = alloc::vec![0; 0x800];
+        kernel[0x202..0x206].copy_from_slice(b"HdrS");
+        kernel[PROTOCOL..PROTOCOL + 2].copy_from_slice(&[0x0f, 2]);
+        kernel[EXTENDED_FLAGS] = 0x7f;
+        kernel[KERNEL_VERSION + 1] = 3;
+        kernel[0x500..0x508].copy_from_slice(b"6.12.1 #");
+        kernel
+    }
+
+    #[test]
+    fn the_version_stands_where_the_header_points() {
+        assert_eq!(version(&kernel()).as_deref(), Some("6.12.1"));
+        assert_eq!(version(&kernel()[..0x300]), None);
+    }
+
+    #[test]
+    fn the_ram_disk_lies_below_memory_and_the_hole() {
+        let address = |memory: u64| {
+            let kernel = kernel();
+            let header = patched_header(&kernel, 1_083_273, memory, "quiet vga=0x317");
+            assert_eq!(header[VIDEO_MODE..VIDEO_MODE + 2], [0x17, 3]);
+            u32::from_le_bytes(header[RAMDISK..RAMDISK + 4].try_into().expect("four"))
+        };
+        assert_eq!(address(1 << 30), 0x3fecf000);
+        assert_eq!(address(1 << 31), 0x7fecf000);
+        assert_eq!(address(4 << 30), address(1 << 31));
+    }
+}

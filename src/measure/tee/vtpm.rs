@@ -1,0 +1,103 @@
+//! A virtual TPM: PCRs 0 to 15 as OVMF, systemd-stub and Linux extend them. `docs/measure/vtpm.md`.
+
+use alloc::format;
+use alloc::string::ToString as _;
+use alloc::vec;
+use alloc::vec::Vec;
+
+use crate::format::eventlog::Algorithm;
+use crate::measure::event::{self, Step};
+use crate::measure::guest::{CMDLINE, DISK, FIRMWARE, INITRD, KERNEL, VARS};
+use crate::measure::machine::{Kind, MEMORY, Setting, VCPUS};
+use crate::measure::uefi::{Boot, Trust};
+use crate::measure::{Confidence, File, Guest, Machine, Measurement, Result, Tee};
+
+/// Files of fw_cfg: ACPI tables, boot order and SMBIOS, for one machine or several.
+pub const ACPI: File = File {
+    name: "acpi",
+    about: "fw_cfg files of the VMM: a directory, or a bundle that `guestsmith acpi` made",
+};
+
+/// The bank of the PCRs.
+const BANK: Setting = Setting {
+    name: "bank",
+    about: "Banks, one result each: sha1, sha256, sha384, sha512 or sm3 (sha256 where not given)",
+    kind: Kind::Choice(&["sha1", "sha256", "sha384", "sha512", "sm3"]),
+};
+
+/// The release of edk2 that the firmware was made of.
+pub const EPOCH: Setting = Setting {
+    name: "firmware-epoch",
+    about: "edk2-stable release whose event layout the firmware has, where its volumes mislead",
+    kind: Kind::Choice(crate::measure::uefi::EPOCHS),
+};
+
+/// Boot phases of systemd.
+pub const PHASE: Setting = Setting {
+    name: "phase",
+    about: "Boot phases of systemd up to which PCR 11 is extended: enter-initrd:leave-initrd",
+    kind: Kind::Text,
+};
+
+/// The row of the table of TEEs.
+pub const VTPM: Tee = Tee {
+    name: "vtpm",
+    about: "virtual TPM: PCRs of measured boot",
+    vmms: &["qemu"],
+    takes: &[VCPUS, MEMORY, BANK, EPOCH, PHASE],
+    reads: &[FIRMWARE, VARS, KERNEL, INITRD, CMDLINE, DISK, ACPI],
+    registers: PCRS,
+    expect,
+};
+
+/// PCRs that firmware and boot loaders extend.
+const PCRS: &[&str] = &[
+    "pcr0", "pcr1", "pcr2", "pcr3", "pcr4", "pcr5", "pcr6", "pcr7", "pcr8", "pcr9", "pcr10",
+    "pcr11", "pcr12", "pcr13", "pcr14", "pcr15",
+];
+
+fn expect(guest: &Guest<'_>, machines: &[Machine]) -> Result<Vec<Measurement>> {
+    let banks = machines.iter().map(bank).collect();
+    let mut boots: Vec<(Option<&str>, Boot<'_>)> = Vec::new();
+    let mut found = Vec::new();
+    for machine in machines {
+        let epoch = machine.text(EPOCH.name);
+        let known = boots.iter().position(|(known, _)| *known == epoch);
+        let index = match known {
+            Some(index) => index,
+            None => {
+                boots.push((epoch, Boot::new(guest, epoch, Vec::clone(&banks))?));
+                boots.len() - 1
+            }
+        };
+        let Some((_, boot)) = boots.get_mut(index) else { continue };
+        let steps = boot.steps(machine, Trust::default())?;
+        let register = |step: &Step| Some(format!("pcr{}", step.pcr));
+        let folded = event::fold(&steps, bank(machine), PCRS, register);
+        let mut warnings = notes(boot);
+        warnings.extend(folded.warnings);
+        found.push(Measurement {
+            registers: folded.registers,
+            parts: vec![],
+            events: folded.events,
+            warnings,
+            confidence: Confidence::VtpmBoot,
+        });
+    }
+    Ok(found)
+}
+
+fn bank(machine: &Machine) -> Algorithm {
+    machine.text(BANK.name).and_then(Algorithm::of_name).unwrap_or(Algorithm::Sha256)
+}
+
+/// What a person should know of the firmware's reading.
+fn notes(boot: &Boot<'_>) -> Vec<alloc::string::String> {
+    let version = &boot.firmware.version;
+    match version.is_empty() {
+        true => vec![
+            "the firmware carries no version text; PCR 0 is computed with an empty one".to_string(),
+        ],
+        false => vec![],
+    }
+}

@@ -1,0 +1,303 @@
+//! Measured boot of OVMF: the events of a boot in their order, before they are mapped to registers.
+//! `docs/measure/vtpm.md` and `docs/measure/tdx.md` say where each stands in the sources.
+
+mod boot_options;
+mod firmware;
+mod secure_boot;
+mod smbios;
+
+pub use firmware::{EPOCHS, Epoch, Firmware};
+
+use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::string::{String, ToString as _};
+use alloc::vec::Vec;
+
+use super::event::{Banks, Step};
+use super::uki::{self, Uki};
+use super::{Error, Guest, Machine, Result, linux};
+use crate::format::eventlog::{
+    Algorithm, EV_EFI_ACTION, EV_EFI_GPT_EVENT, EV_EFI_HANDOFF_TABLES, EV_PLATFORM_CONFIG_FLAGS,
+    EV_SEPARATOR,
+};
+use crate::format::fat::Fat;
+use crate::format::gpt::{BLOCK, EFI_SYSTEM, Gpt};
+use crate::format::{acpi, fw_cfg};
+
+/// Where firmware looks for a system on a disk that no boot option names (UEFI 2.10 section
+/// 3.5.1.1).
+const DEFAULT_IMAGE: &str = "/EFI/BOOT/BOOTX64.EFI";
+
+/// `bootorder` of a guest that QEMU starts by `-kernel`.
+const KERNEL_BOOT_ORDER: &[u8] = b"/rom@genroms/linuxboot_dma.bin\0";
+
+/// The boot that is predicted: firmware and files once, whatever number of machines.
+pub struct Boot<'a> {
+    /// The firmware.
+    pub firmware: Firmware<'a>,
+    banks: Banks,
+    guest: Guest<'a>,
+    image: Cow<'a>,
+    kernels: BTreeMap<Vec<u8>, Step>,
+    start: Vec<Step>,
+    load: Option<(Step, Step)>,
+}
+
+/// The image that the firmware loads: given, or read from the disk.
+type Cow<'a> = alloc::borrow::Cow<'a, [u8]>;
+
+/// What a TEE's firmware does otherwise.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Trust {
+    /// The guest is a TD: fw_cfg is measured, and QEMU leaves the kernel alone from 10.2 on.
+    pub td: bool,
+}
+
+impl<'a> Boot<'a> {
+    /// Reads what all machines share.
+    ///
+    /// # Errors
+    /// A file is missing or broken.
+    pub fn new(guest: &Guest<'a>, epoch: Option<&str>, banks: Vec<Algorithm>) -> Result<Self> {
+        let firmware =
+            guest.firmware.ok_or_else(|| missing("firmware", "its events come first"))?;
+        let firmware = Firmware::read(firmware, guest.vars, epoch)?;
+        let banks = Banks::new(banks);
+        let image = match (guest.kernel, guest.disk) {
+            (Some(kernel), _) => Cow::Borrowed(kernel),
+            (None, Some(disk)) => Cow::Owned(system_image(disk)?),
+            (None, None) => return Err(missing("kernel", "or a disk: something has to boot")),
+        };
+        let mut start = firmware.code(&banks);
+        start.extend(secure_boot::variables(&firmware, &banks));
+        start.push(banks.step(7, EV_SEPARATOR, "separator", &[0; 4]));
+        let kernels = BTreeMap::new();
+        let mut boot =
+            Self { firmware, banks, guest: guest.clone(), image, kernels, start, load: None };
+        boot.load = boot.linux_events();
+        Ok(boot)
+    }
+
+    /// Name of the input that boots, for messages.
+    fn input(&self) -> &'static str {
+        if self.guest.kernel.is_some() { "kernel" } else { "disk" }
+    }
+
+    /// Load options and initrd of a direct boot.
+    fn linux_events(&self) -> Option<(Step, Step)> {
+        let initrd = self.guest.initrd?;
+        let options = linux::load_options(&self.banks, &self.options());
+        Some((options, linux::initrd(&self.banks, initrd)))
+    }
+
+    /// The command line as the firmware passes it on (edk2 `GenericQemuLoadImageLib`).
+    fn options(&self) -> String {
+        let cmdline = self.guest.cmdline.unwrap_or_default();
+        match (self.guest.initrd, self.firmware.epoch.initrd_first) {
+            (None, _) => cmdline.to_string(),
+            (Some(_), true) => format!("initrd=initrd {cmdline}"),
+            (Some(_), false) => format!("{cmdline} initrd=initrd"),
+        }
+    }
+
+    /// Every event of a boot on `machine`, in order.
+    ///
+    /// # Errors
+    /// A file is broken, or does not fit the machine.
+    pub fn steps(&mut self, machine: &Machine, trust: Trust) -> Result<Vec<Step>> {
+        let bundle = self.fw_cfg(machine)?;
+        let epoch = self.firmware.epoch;
+        let mut steps = Vec::new();
+        if trust.td && epoch.fw_cfg {
+            steps.extend(self.fw_cfg_steps(bundle.as_ref()));
+        }
+        steps.extend(self.start.iter().cloned());
+        steps.extend(self.acpi(bundle.as_ref()));
+        let direct = self.guest.kernel.is_some();
+        let smbios = bundle.as_ref().and_then(|files| files.get("etc/smbios/smbios-tables"));
+        let structures = smbios.and_then(|tables| smbios::structures(tables));
+        let image = self.image_steps(machine, trust)?;
+        let handoff = epoch.smbios.then(|| self.smbios(structures.as_deref()));
+        if direct {
+            steps.extend(image.iter().cloned());
+        }
+        // With management mode the drivers come up in another order, and SMBIOS is measured last.
+        let (first, last) = if self.firmware.smm { (None, handoff) } else { (handoff, None) };
+        steps.extend(first);
+        let disk = self.disk_entry(bundle.as_ref());
+        steps.extend(boot_options::steps(&self.firmware, disk.as_deref(), &self.banks));
+        let action = |pcr, text: &str| self.banks.step(pcr, EV_EFI_ACTION, text, text.as_bytes());
+        steps.push(action(4, "Calling EFI Application from Boot Option"));
+        steps.extend((0..7).map(|pcr| self.banks.step(pcr, EV_SEPARATOR, "separator", &[0; 4])));
+        steps.extend(last);
+        if !direct {
+            steps.extend(image);
+        }
+        steps.extend(self.loader_steps(structures.as_deref())?);
+        steps.push(action(5, "Exit Boot Services Invocation"));
+        steps.push(action(5, "Exit Boot Services Returned with Success"));
+        steps.extend(uki::phases(&self.banks, machine.text("phase").unwrap_or_default()));
+        Ok(steps)
+    }
+
+    /// The fw_cfg files for `machine`, where a bundle was given.
+    fn fw_cfg(&self, machine: &Machine) -> Result<Option<fw_cfg::Files<'a>>> {
+        let Some(bundle) = self.guest.file("acpi") else { return Ok(None) };
+        let (vcpus, memory) = (machine.vcpus.unwrap_or(1), machine.memory.unwrap_or(0));
+        let files = fw_cfg::files(bundle, &fw_cfg::shape(vcpus, memory));
+        files.map(Some).map_err(|error| Error::Input { input: "acpi", error })
+    }
+
+    /// What a TD measures of fw_cfg before anything else (edk2 `QemuFwCfgCacheInit.c`).
+    fn fw_cfg_steps(&self, files: Option<&fw_cfg::Files<'_>>) -> Vec<Step> {
+        let step = |name: &str, bytes: &[u8]| {
+            self.banks.step(1, EV_PLATFORM_CONFIG_FLAGS, format!("fw_cfg {name}"), bytes)
+        };
+        let file = |name: &str, size| {
+            let found = files.and_then(|files| files.get(name)).filter(|bytes| !bytes.is_empty());
+            found.filter(|bytes| size == 0 || bytes.len() == size).map(|bytes| step(name, bytes))
+        };
+        let mut steps = Vec::new();
+        steps.extend(file("etc/extra-pci-roots", 8));
+        steps.push(step("BootMenu", &[0; 2]));
+        steps.extend(file("etc/boot-menu-wait", 2));
+        steps.extend(file("etc/reserved-memory-end", 8));
+        steps.extend(file("opt/ovmf/X-PciMmio64Mb", 0));
+        match (file("bootorder", 0), self.guest.kernel.is_some()) {
+            (Some(given), _) => steps.push(given),
+            (None, true) => steps.push(step("bootorder", KERNEL_BOOT_ORDER)),
+            (None, false) => {}
+        }
+        steps
+    }
+
+    /// ACPI blobs, in the order in which the firmware fetches them.
+    fn acpi(&self, files: Option<&fw_cfg::Files<'_>>) -> Vec<Step> {
+        if !self.firmware.epoch.acpi {
+            return Vec::new();
+        }
+        let unknown =
+            |why: &str| alloc::vec![Step::unknown(1, EV_PLATFORM_CONFIG_FLAGS, "ACPI tables", why)];
+        let Some(files) = files else {
+            return unknown("QEMU makes them; give them with --acpi, or let --qemu read them");
+        };
+        let Some(script) = files.get("etc/table-loader") else {
+            return unknown("the fw_cfg files given have no `etc/table-loader`");
+        };
+        let names = match acpi::fetched(script) {
+            Ok(names) => names,
+            Err(error) => return unknown(&error.to_string()),
+        };
+        let step = |name: &str, bytes: &[u8]| {
+            self.banks.step(1, EV_PLATFORM_CONFIG_FLAGS, format!("ACPI {name}"), bytes)
+        };
+        let mut steps = alloc::vec![step("etc/table-loader", script)];
+        for name in names {
+            match files.get(&name) {
+                Some(bytes) => steps.push(step(&name, bytes)),
+                None => return unknown(&format!("the fw_cfg files given have no `{name}`")),
+            }
+        }
+        steps
+    }
+
+    /// SMBIOS tables as the firmware assembles them.
+    fn smbios(&self, structures: Option<&[&[u8]]>) -> Step {
+        let what = "SMBIOS tables";
+        match (structures, self.firmware.identity()) {
+            (Some(structures), Some(identity)) => {
+                let bytes = smbios::measured(structures, &identity);
+                self.banks.step(1, EV_EFI_HANDOFF_TABLES, what, &bytes)
+            }
+            (None, _) => {
+                let why = "QEMU makes them; give `etc/smbios/smbios-tables` with --acpi";
+                Step::unknown(1, EV_EFI_HANDOFF_TABLES, what, why)
+            }
+            (_, None) => {
+                let why = "the firmware's vendor and date could not be told from its volumes";
+                Step::unknown(1, EV_EFI_HANDOFF_TABLES, what, why)
+            }
+        }
+    }
+
+    /// The first disk of QEMU's boot order, where a disk boots.
+    fn disk_entry(&self, files: Option<&fw_cfg::Files<'_>>) -> Option<String> {
+        if self.guest.kernel.is_some() {
+            return None;
+        }
+        let order = files.and_then(|files| files.get("bootorder")).copied().unwrap_or_default();
+        let order = String::from_utf8_lossy(order.split(|byte| *byte == 0).next().unwrap_or(&[]));
+        let first = order.lines().next().unwrap_or("no device: give `bootorder` with --acpi");
+        Some(first.to_string())
+    }
+
+    /// The image that the firmware loads: what allows it, its partition table, itself.
+    fn image_steps(&mut self, machine: &Machine, trust: Trust) -> Result<Vec<Step>> {
+        let input = self.input();
+        let mut steps = Vec::new();
+        steps.extend(secure_boot::authority(&self.firmware, &self.banks, &self.image, input)?);
+        if let (None, Some(disk)) = (self.guest.kernel, self.guest.disk) {
+            let table = Gpt::parse(disk).map_err(|error| Error::Input { input, error })?;
+            let measured = table.measured();
+            steps.push(self.banks.step(5, EV_EFI_GPT_EVENT, "partition table", &measured));
+        }
+        let header = self.header(machine, trust);
+        let step = match self.kernels.get(&header) {
+            Some(known) => known.clone(),
+            None => {
+                let mut image = self.image.to_vec();
+                image.splice(..header.len().min(image.len()), header.iter().copied());
+                let step = uki::image(&self.banks, &image, input)?;
+                self.kernels.insert(header, step.clone());
+                step
+            }
+        };
+        steps.push(step);
+        Ok(steps)
+    }
+
+    /// The first bytes of the kernel, as QEMU leaves them.
+    fn header(&self, machine: &Machine, trust: Trust) -> Vec<u8> {
+        let direct = self.guest.kernel.is_some();
+        let unpatched = self.firmware.epoch.named_kernel && !machine.vmm.before(&[10, 0]);
+        let unpatched = unpatched || trust.td && !machine.vmm.before(&[10, 2]);
+        if !direct || unpatched {
+            return Vec::new();
+        }
+        let initrd = self.guest.initrd.map_or(0, <[u8]>::len);
+        let (memory, cmdline) = (machine.memory.unwrap_or(0), self.guest.cmdline);
+        let header =
+            linux::patched_header(&self.image, initrd, memory, cmdline.unwrap_or_default());
+        header.into_owned()
+    }
+
+    /// What runs between firmware and system: systemd-stub and the kernel's own.
+    fn loader_steps(&self, smbios: Option<&[&[u8]]>) -> Result<Vec<Step>> {
+        let input = self.input();
+        if let Some(uki) = Uki::parse(&self.image, input)? {
+            return uki.steps(&self.banks, input, smbios);
+        }
+        Ok(match &self.load {
+            Some((options, initrd)) => alloc::vec![options.clone(), initrd.clone()],
+            None => alloc::vec![linux::load_options(&self.banks, &self.options())],
+        })
+    }
+}
+
+/// The image that firmware starts from a disk.
+fn system_image(disk: &[u8]) -> Result<Vec<u8>> {
+    let input = |error| Error::Input { input: "disk", error };
+    let table = Gpt::parse(disk).map_err(input)?;
+    let system = table.find(EFI_SYSTEM).ok_or_else(|| {
+        missing("an EFI system partition on the disk", "the firmware finds nothing to start")
+    })?;
+    let block = |number: u64| usize::try_from(number).unwrap_or(usize::MAX).saturating_mul(BLOCK);
+    let (first, last) = system.blocks;
+    let bytes = disk.get(block(first)..block(last.saturating_add(1)).min(disk.len()));
+    let fat = Fat::open(bytes.unwrap_or_default()).map_err(input)?;
+    fat.read(DEFAULT_IMAGE).map_err(input)
+}
+
+fn missing(what: &'static str, why: &str) -> Error {
+    Error::Missing { tee: "measured boot", what, why: why.to_string() }
+}

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::failure::Failure;
 use super::{Answer, Outcome, Session};
+use crate::assemble::acpi;
 use crate::digest;
 use crate::measure::machine::Kind;
 use crate::measure::{self, File, Guest, Machine, Measurement, Setting, TEES, Tee};
@@ -184,6 +185,7 @@ impl Given {
             };
             let bytes = match name.as_str() {
                 "cmdline" => value.clone().into_bytes(),
+                "acpi" => acpi::bundle(value.as_ref())?,
                 _ => fs::read(value).with_context(|| format!("cannot read {value}"))?,
             };
             files.insert(file.name, bytes);

@@ -112,7 +112,7 @@ fn expect<T: PartialEq + core::fmt::Display + Copy>(
     if allowed.contains(&found) {
         return Ok(found);
     }
-    let allowed: alloc::vec::Vec<String> = allowed.iter().map(ToString::to_string).collect();
+    let allowed: alloc::vec::Vec<String> = allowed.iter().map(|n| n.to_string()).collect();
     let expected = allowed.join(" or ");
     Err(Error::Value { what, offset, found: found.to_string(), expected })
 }

@@ -179,7 +179,7 @@ impl<'a> Boot<'a> {
         let unknown =
             |why: &str| alloc::vec![Step::unknown(1, EV_PLATFORM_CONFIG_FLAGS, "ACPI tables", why)];
         let Some(files) = files else {
-            return unknown("QEMU makes them; give them with --acpi, or let --qemu read them");
+            return unknown("QEMU makes them; give its fw_cfg files with --acpi");
         };
         let Some(script) = files.get("etc/table-loader") else {
             return unknown("the fw_cfg files given have no `etc/table-loader`");

@@ -15,7 +15,7 @@ use crate::measure::{Confidence, File, Guest, Machine, Measurement, Result, Tee}
 /// Files of fw_cfg: ACPI tables, boot order and SMBIOS, for one machine or several.
 pub const ACPI: File = File {
     name: "acpi",
-    about: "fw_cfg files of the VMM: a directory, or a bundle that `guestsmith acpi` made",
+    about: "fw_cfg files of the VMM: a directory, or a bundle of several machines'",
 };
 
 /// The bank of the PCRs.

@@ -1,7 +1,6 @@
 //! What a firmware does, read from its volumes: which release of edk2 it was made of, as far as
 //! that shows in what it measures (`docs/measure/tdx.md` has the table of epochs with the commits).
 
-use alloc::borrow::Cow;
 use alloc::format;
 use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
@@ -200,12 +199,17 @@ impl<'a> Firmware<'a> {
         let version = [efi::wide(&self.version), alloc::vec![0, 0]].concat();
         let what = format!("firmware version `{}`", self.version);
         let mut steps = alloc::vec![banks.step(0, EV_S_CRTM_VERSION, what, &version)];
-        for (name, what) in [(PEI_VOLUME, "PEI volume"), (DXE_VOLUME, "DXE volume")] {
-            let volume = self.volume(name).map(|volume| &volume.bytes);
-            steps.extend(volume.map(|bytes: &Cow<'_, [u8]>| {
-                banks.step(0, EV_EFI_PLATFORM_FIRMWARE_BLOB, what, bytes)
-            }));
-        }
+        let blob = EV_EFI_PLATFORM_FIRMWARE_BLOB;
+        steps.extend(self.volume(PEI_VOLUME).map(|volume| match self.epoch.firmware_setup {
+            true => banks.step(0, blob, "PEI volume", &volume.bytes),
+            false => {
+                let why = "before edk2-stable202505 its modules write into the volume while they \
+                           run, so only a boot tells";
+                Step::unknown(0, blob, "PEI volume", why)
+            }
+        }));
+        let main = self.volume(DXE_VOLUME);
+        steps.extend(main.map(|volume| banks.step(0, blob, "DXE volume", &volume.bytes)));
         steps
     }
 }

@@ -1,7 +1,16 @@
 //! The canonical document as text, and what must hold before anybody relies on it.
 
-use super::{Document, Error, Machine, Result, VERSION};
+use super::{Document, Emitted, Emitter, Error, Machine, Result, VERSION};
 use crate::digest::unhex;
+
+/// The row of this form.
+pub(super) const EMITTER: Emitter = Emitter {
+    name: "json",
+    about: "the canonical document",
+    file: "reference-values.json",
+    media_type: "application/vnd.guestsmith.reference-values+json",
+    make: |document, _| Ok(Emitted::sure(document.to_text()?.into_bytes())),
+};
 
 /// JSON Schema of the canonical document, as in `docs/reference-values.schema.json`.
 ///
@@ -51,14 +60,19 @@ impl Document {
     /// # Errors
     /// The document does not [`Document::check`].
     pub fn to_text(&self) -> Result<String> {
+        let text = serde_json::to_string_pretty(&self.canonical()?);
+        text.map(|text| text + "\n").map_err(|error| Error::Text(error.to_string()))
+    }
+
+    /// The same document, checked, every part in its order.
+    pub(super) fn canonical(&self) -> Result<Self> {
         self.check()?;
         let mut sorted = self.clone();
         sorted.artifacts.sort();
         sorted.materials.sort();
         sorted.materials.dedup();
         sorted.machines.sort_by(|a, b| a.key().cmp(&b.key()));
-        let text = serde_json::to_string_pretty(&sorted);
-        text.map(|text| text + "\n").map_err(|error| Error::Text(error.to_string()))
+        Ok(sorted)
     }
 
     /// Refuses what would mislead a verifier: an empty set, a register of the wrong width, one

@@ -1,13 +1,31 @@
 //! Digests → reference values, in every form that a verifier reads.
 //!
 //! One canonical [`Document`] holds what a build is expected to report; every other form is emitted
-//! from it. Nothing here looks at a file or a clock: the only time is the recipe's epoch.
+//! from it ([`EMITTERS`]). Nothing here looks at a file or a clock: the only time is the recipe's epoch.
 
+mod cbor;
+mod cca;
+pub mod compare;
+mod configmap;
+mod corim;
+pub mod cose;
+mod cyclonedx;
 mod document;
+pub mod dsse;
+mod emitter;
+mod intoto;
 mod json;
+mod launch;
+pub mod names;
+mod policy;
+mod purl;
 pub mod rvps;
+mod spdx;
+mod table;
+mod uuid;
 
 pub use document::*;
+pub use emitter::{EMITTERS, Emitted, Emitter, Settings, emitter};
 pub use json::schema;
 
 /// Why there are no reference values, or not in the form that was asked for.

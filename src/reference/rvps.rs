@@ -1,22 +1,51 @@
-//! The message of the Reference Value Provider Service (CoCo trustee, `rvps/src/lib.rs`) under the
-//! names that trustee's default CPU policy queries (`ear_default_policy_cpu.rego`, 0.17 to 0.21).
-//!
-//! The policy fails silently on a value of the wrong shape: a rule written `x in …` needs a list,
-//! one written `x == …` a scalar. [`NAMES`] says which name is which.
+//! The message of the Reference Value Provider Service (CoCo trustee, `rvps/src/lib.rs`) with the
+//! `sample` extractor's payload: a flat object, name to value.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::{Document, Machine, Result};
+use super::emitter::pretty;
+use super::{Document, Emitted, Emitter, Error, Result, Settings, names};
 use crate::digest::base64;
+
+/// The message under the default policy's names.
+pub(super) const EMITTER: Emitter = Emitter {
+    name: "rvps",
+    about: "message for trustee's RVPS under the default policy's names",
+    file: "rvps.json",
+    media_type: "application/vnd.coco.rvps.message+json",
+    make: |document, settings| message_of(names::values(document, settings)?),
+};
+
+/// The payload alone.
+pub(super) const VALUES: Emitter = Emitter {
+    name: "rvps-values",
+    about: "the same values as plain JSON, name to value",
+    file: "rvps-values.json",
+    media_type: "application/json",
+    make: |document, settings| {
+        let values = names::values(document, settings)?;
+        Ok(Emitted { content: pretty(&values.content)?, warnings: values.warnings })
+    },
+};
+
+/// The message under reference-value URIs (trustee, `rvps/docs/reference-value-uri.md`).
+pub(super) const URIS: Emitter = Emitter {
+    name: "rvps-uri",
+    about: "message for trustee's RVPS under reference-value URIs; needs --release",
+    file: "rvps-uri.json",
+    media_type: "application/vnd.coco.rvps.message+json",
+    make: |document, settings| message_of(uris(document, settings)?),
+};
 
 /// Version of the message; trustee compares it for equality.
 pub const MESSAGE_VERSION: &str = "0.1.0";
 
 /// What is sent to RVPS: `payload` is the base64 form of what the extractor `kind` reads.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Message {
     /// [`MESSAGE_VERSION`].
     pub version: String,
@@ -33,66 +62,68 @@ impl Message {
         let (version, kind) = (MESSAGE_VERSION.to_string(), kind.to_string());
         Self { version, kind, payload: base64(payload) }
     }
-}
 
-/// Whether a policy compares with `in` or with `==`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Shape {
-    /// Any of a list.
-    List,
-    /// The one value.
-    Scalar,
-}
-
-/// A name that the default policy queries.
-pub struct Name {
-    /// The name.
-    pub name: &'static str,
-    /// How the policy compares.
-    pub shape: Shape,
-    /// The value in one machine's measurement, in the encoding of the verifier's claim.
-    pub of: fn(&Machine) -> Option<Value>,
-}
-
-/// Names whose values come out of a build, in the order of the policy.
-pub const NAMES: &[Name] = &[
-    Name {
-        name: "snp_launch_measurement",
-        shape: Shape::List,
-        of: |m| of(m, "sev-snp", "measurement"),
-    },
-    Name { name: "mr_td", shape: Shape::List, of: |m| of(m, "tdx", "mrtd") },
-    Name { name: "rtmr_1", shape: Shape::List, of: |m| of(m, "tdx", "rtmr1") },
-    Name { name: "rtmr_2", shape: Shape::List, of: |m| of(m, "tdx", "rtmr2") },
-];
-
-fn of(machine: &Machine, tee: &str, register: &str) -> Option<Value> {
-    let value = machine.registers.get(register).filter(|_| machine.tee == tee);
-    value.map(|value| json!(value))
-}
-
-/// The flat payload of the `sample` extractor: name to value.
-pub fn values(document: &Document) -> BTreeMap<String, Value> {
-    let mut values = BTreeMap::new();
-    for name in NAMES {
-        let found: BTreeSet<String> = document
-            .machines
-            .iter()
-            .filter_map(name.of)
-            .filter_map(|value| value.as_str().map(str::to_string))
-            .collect();
-        if !found.is_empty() {
-            values.insert(name.name.to_string(), json!(found));
+    /// A message of the `sample` extractor that registers `values`.
+    ///
+    /// # Errors
+    /// There is no value, or one that would let a policy accept everything or nothing.
+    pub fn sample<K: AsRef<str> + Serialize + Ord>(values: &BTreeMap<K, Value>) -> Result<Self> {
+        if values.is_empty() {
+            let why = "the default policies query none of this document's registers; ship the \
+                       policy of `--format rego` instead";
+            return Err(Error::Empty { what: "values for RVPS".into(), why: why.into() });
         }
+        let hollow =
+            values.iter().find(|(_, v)| v.is_null() || v.as_array().is_some_and(Vec::is_empty));
+        if let Some((name, value)) = hollow {
+            let (what, expected) = (name.as_ref().to_string(), "a value".to_string());
+            return Err(Error::Value { what, expected, found: value.to_string() });
+        }
+        let payload = serde_json::to_vec(values).map_err(|error| Error::Text(error.to_string()))?;
+        Ok(Self::new("sample", &payload))
     }
-    values
 }
 
-/// The message that registers every value of `document`.
+fn message_of<K: AsRef<str> + Serialize + Ord>(
+    values: Emitted<BTreeMap<K, Value>>,
+) -> Result<Emitted> {
+    let content = pretty(&Message::sample(&values.content)?)?;
+    Ok(Emitted { content, warnings: values.warnings })
+}
+
+/// The message that registers every value of `document` under the default policy's names.
 ///
 /// # Errors
-/// The document does not check.
+/// The document does not check, or holds nothing that the default policies query.
 pub fn message(document: &Document) -> Result<Message> {
-    document.check()?;
-    Ok(Message::new("sample", json!(values(document)).to_string().as_bytes()))
+    Message::sample(&names::values(document, &Settings::default())?.content)
+}
+
+/// The values under `rvps:///guestsmith/RECIPE/TEE/NAME:RELEASE`.
+///
+/// # Errors
+/// As [`names::values`], or no release is set.
+pub fn uris(document: &Document, settings: &Settings) -> Result<Emitted<BTreeMap<String, Value>>> {
+    let release = settings.release.as_deref().filter(|release| is_tag(release));
+    let release = release.ok_or_else(|| Error::Value {
+        what: "the release of reference-value URIs".to_string(),
+        expected: "letters, digits, `.`, `-`, `_` (an immutable name, as v1.2.0)".to_string(),
+        found: settings.release.clone().unwrap_or_else(|| "none".to_string()),
+    })?;
+    let mut values = names::values(document, settings)?;
+    values.warnings.push(
+        "reference-value URIs contain `:`, which trustee's LocalFs, Postgres and Redis storages \
+         refuse; only Memory and LocalJson take them"
+            .to_string(),
+    );
+    let (mut named, recipe) = (BTreeMap::new(), document.name());
+    for (name, value) in &values.content {
+        let tee = names::name(name).map_or("any", |row| row.tee);
+        named.insert(format!("rvps:///guestsmith/{recipe}/{tee}/{name}:{release}"), value.clone());
+    }
+    Ok(values.map(|_| named))
+}
+
+fn is_tag(text: &str) -> bool {
+    !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || ".-_".contains(c))
 }

@@ -29,11 +29,62 @@ pub(super) fn machine(tee: &str, vcpus: u32, registers: &[(&str, String)]) -> Ma
 /// Two SNP machines and a TD.
 pub(super) fn document() -> Document {
     let tdx = [("mrtd", 3), ("rtmr0", 4), ("rtmr1", 5), ("rtmr2", 6), ("rtmr3", 0)];
-    Document::of_machines(vec![
+    let mut document = Document::of_machines(vec![
         machine("tdx", 1, &tdx.map(|(name, byte)| (name, register(byte, 48)))),
         machine("sev-snp", 2, &[("measurement", register(2, 48))]),
         machine("sev-snp", 1, &[("measurement", register(1, 48))]),
-    ])
+    ]);
+    let event = |register: &str, kind: &str, byte, what: &str| Event {
+        register: register.to_string(),
+        kind: kind.to_string(),
+        digest: self::register(byte, 48),
+        what: what.to_string(),
+    };
+    document.machines[0].events = vec![
+        event("rtmr1", "EV_EFI_BOOT_SERVICES_APPLICATION", 7, "kernel"),
+        event("rtmr2", "EV_EVENT_TAG", 8, "LOADED_IMAGE::LoadOptions"),
+        event("rtmr2", "EV_EVENT_TAG", 9, "Linux initrd"),
+    ];
+    document
+}
+
+/// The same out of a build, with machines of every TEE that a policy knows.
+pub(super) fn built() -> Document {
+    let mut document = document();
+    let recipe = |name: &str| Recipe {
+        name: name.to_string(),
+        arch: "x86_64".to_string(),
+        epoch: "2026-11-01T00:00:00Z".to_string(),
+        sha256: register(0xa, 32),
+        lock_sha256: register(0xb, 32),
+    };
+    document.recipe = Some(recipe("guest"));
+    let artifact = |name: &str, byte| Artifact {
+        name: name.to_string(),
+        size: 4096,
+        sha256: register(byte, 32),
+    };
+    document.artifacts = vec![artifact("kernel", 0xc), artifact("initrd", 0xd)];
+    let material = |name: &str, version: &str, byte| Material {
+        kind: "deb".to_string(),
+        name: name.to_string(),
+        version: Some(version.to_string()),
+        arch: Some("amd64".to_string()),
+        sha256: register(byte, 32),
+        size: Some(1 << 20),
+    };
+    document.materials = vec![
+        material("libstdc++6", "14.2.0-19", 0xe),
+        material("busybox-static", "1:1.37.0-6", 0xf),
+    ];
+    document.machines.extend([
+        machine("sgx", 1, &[("mrenclave", register(0x11, 32)), ("mrsigner", register(0x12, 32))]),
+        machine("cca", 1, &[("rim", register(0x13, 32)), ("rem0", register(0x14, 32))]),
+        machine("csv", 1, &[("measure", register(0x15, 32))]),
+        machine("se", 1, &[("tag", register(0x16, 16)), ("image_phkh", register(0x17, 32))]),
+        machine("vtpm", 1, &[("pcr4", register(0x18, 32)), ("pcr11", register(0x19, 32))]),
+    ]);
+    document
 }
 
 #[test]
@@ -103,6 +154,87 @@ fn an_rvps_message_has_lists_under_the_policys_names() {
         serde_json::json!({
             "snp_launch_measurement": list(&[1, 2]),
             "mr_td": list(&[3]), "rtmr_1": list(&[5]), "rtmr_2": list(&[6]),
+            "tdvfkernel": register(7, 48), "tdvfkernelparams": register(8, 48),
         })
     );
+}
+
+#[test]
+fn every_form_of_a_build() {
+    let settings = Settings {
+        release: Some("v1.0.0".to_string()),
+        trustee: Some("0.21".to_string()),
+        svn: Some(3),
+        ..Settings::default()
+    };
+    for emitter in EMITTERS {
+        let mut document = built();
+        if emitter.name == "corim-launch" {
+            document.machines.truncate(1);
+        }
+        let emitted = emitter.emit(&document, &settings).expect(emitter.name);
+        document.machines.reverse();
+        document.materials.reverse();
+        let permuted = emitter.emit(&document, &settings).expect(emitter.name);
+        assert_eq!(permuted.content, emitted.content, "{}: order shapes the bytes", emitter.name);
+        let text = match String::from_utf8(emitted.content) {
+            Ok(text) if !emitter.file.ends_with(".corim") => text,
+            Ok(text) => crate::digest::hex(text.as_bytes()),
+            Err(binary) => crate::digest::hex(binary.as_bytes()),
+        };
+        insta::assert_snapshot!(emitter.name, format!("{text}\n{}", emitted.warnings.join("\n")));
+    }
+}
+
+#[test]
+fn platform_values_have_the_shape_that_the_policy_compares_with() {
+    let values = |name: &str, value: serde_json::Value| {
+        let platform = [(name.to_string(), value)].into();
+        let settings = Settings { platform, ..Settings::default() };
+        names::values(&document(), &settings).map(|values| values.content[name].clone())
+    };
+    use serde_json::json;
+    assert_eq!(values("snp_bootloader", json!(7)), Ok(json!([7])));
+    assert_eq!(values("snp_smt_enabled", json!(true)), Ok(json!(true)));
+    assert_eq!(values("tcb_bootloader", json!([3, "4"])), Ok(json!(["3", "4"])));
+    assert_eq!(values("smt_enabled", json!(true)), Ok(json!(["true"])));
+    let base64 = crate::digest::base64(&[1; 48]);
+    assert_eq!(values("measurement", json!(register(1, 48))), Ok(json!([base64])));
+    assert_eq!(values("measurement", json!(base64)), Ok(json!([base64])));
+    let refused = |name, value| values(name, value).expect_err("refused").to_string();
+    for (name, value) in [
+        ("snp_bootloader", json!("7")),
+        ("snp_bootloader", json!([])),
+        ("snp_bootloader", json!(null)),
+        ("snp_smt_enabled", json!([true])),
+        ("snp_smt_enabled", json!("true")),
+        ("xfam", json!("E702060000000000")),
+        ("mr_td", json!(register(1, 48))),
+    ] {
+        let message = refused(name, value);
+        assert!(message.starts_with(&format!("platform value {name}: expected ")), "{message}");
+    }
+    assert!(refused("snp_bootlader", json!(1)).contains("one of snp_bootloader, "));
+}
+
+#[test]
+fn a_scalar_with_two_values_is_left_out_and_said() {
+    let mut document = document();
+    let mut other = document.machines[0].clone();
+    other.memory = Some(4 << 30);
+    other.events[0].digest = register(0x77, 48);
+    document.machines.push(other);
+    let values = names::values(&document, &Settings::default()).expect("values");
+    assert!(!values.content.contains_key("tdvfkernel"));
+    assert!(values.content.contains_key("tdvfkernelparams"));
+    assert!(values.warnings[0].starts_with("tdvfkernel is left out: the machines have 2 values"));
+}
+
+#[test]
+fn a_document_without_such_values_gives_no_empty_message() {
+    let document = Document::of_machines(vec![machine("csv", 1, &[("measure", register(1, 32))])]);
+    let error = rvps::message(&document).expect_err("nothing to register").to_string();
+    assert!(error.starts_with("no values for RVPS: the default policies query none"), "{error}");
+    let null = [("mr_td".to_string(), serde_json::Value::Null)].into();
+    assert!(rvps::Message::sample(&null).is_err());
 }

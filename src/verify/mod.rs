@@ -1,4 +1,5 @@
 //! Is it what was promised? The boot set booted, builds repeated, evidence compared.
 
 pub mod boot;
+pub mod evidence;
 pub mod inspect;

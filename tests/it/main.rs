@@ -2,6 +2,7 @@
 
 mod cli;
 mod command;
+mod docs;
 mod inputs;
 mod inspect;
 mod keys;

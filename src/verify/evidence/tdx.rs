@@ -1,0 +1,35 @@
+//! TDX quotes and TDREPORTs.
+
+use super::{Evidence, Piece};
+use crate::format::tdx_quote::{self, Td};
+use crate::verify::inspect;
+
+pub(super) fn quote(bytes: &[u8]) -> anyhow::Result<Piece> {
+    let quote = tdx_quote::parse(bytes)?;
+    Ok(Piece::Evidence(Box::new(evidence(&quote.td, "TDX quote"))))
+}
+
+pub(super) fn report(bytes: &[u8]) -> anyhow::Result<Piece> {
+    // Azure keeps more room for a report than a TDREPORT fills.
+    let bytes = bytes.get(..tdx_quote::TDREPORT_SIZE).unwrap_or(bytes);
+    let report = tdx_quote::parse_report(bytes)?;
+    let mut evidence = evidence(&report.td, "TDREPORT");
+    if !report.is_consistent {
+        let text = "the digests in the TDREPORT are not those of its parts: it was altered";
+        evidence.warnings.push(text.to_string());
+    }
+    Ok(Piece::Evidence(Box::new(evidence)))
+}
+
+fn evidence(td: &Td, form: &'static str) -> Evidence {
+    let rtmr = td.rtmr.iter().zip(0..).map(|(value, n)| (format!("rtmr{n}"), value.to_vec()));
+    let mrtd = ("mrtd".to_string(), td.mr_td.to_vec());
+    Evidence {
+        tee: "tdx",
+        form,
+        registers: rtmr.chain([mrtd]).collect(),
+        facts: inspect::tdx::facts(td),
+        warnings: inspect::tdx::warnings(td),
+        log: None,
+    }
+}

@@ -76,7 +76,7 @@ fn triple(version: &str, arch: Arch) -> Result<String> {
 type Source = (PathBuf, Vec<u8>);
 
 /// Every source file of the crate, sorted; hidden entries and `target` are none.
-fn sources(dir: &Path) -> Result<Vec<Source>> {
+pub(super) fn sources(dir: &Path) -> Result<Vec<Source>> {
     let mut found = Vec::new();
     collect(dir, Path::new(""), &mut found)?;
     let has = |name: &str| found.iter().any(|(path, _)| path == Path::new(name));
@@ -147,7 +147,7 @@ fn flags(host: &Host, root: &Path) -> String {
 }
 
 /// A guest has no dynamic loader: the program header `PT_INTERP` (ELF-64, 3) must not be there.
-fn ensure_static(binary: &[u8], name: &str) -> Result<()> {
+pub(super) fn ensure_static(binary: &[u8], name: &str) -> Result<()> {
     let word = |at: usize| binary.get(at..at + 8)?.try_into().ok().map(u64::from_le_bytes);
     let half = |at: usize| binary.get(at..at + 2)?.try_into().ok().map(u16::from_le_bytes);
     let headers = || {

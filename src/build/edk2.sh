@@ -19,6 +19,7 @@ fi
 for file in /src/patches/*.patch; do apply "$file"; done
 
 export WORKSPACE=$PWD EDK_TOOLS_PATH=$PWD/BaseTools CONF_PATH=$PWD/Conf PYTHON_COMMAND=python3
+export PATH=$EDK_TOOLS_PATH/BinWrappers/PosixLike:$PATH
 for name in build_rule tools_def target; do
     cp "BaseTools/Conf/$name.template" "Conf/$name.txt"
 done
@@ -28,7 +29,7 @@ make -s -C BaseTools/Source/C -j"$(nproc)"
 text() { printf 'L%s\\0' "$1"; }
 sed -e 's/#.*//' -e '/^ *$/d' /src/options | tr '\n' ' ' > ../options
 # shellcheck disable=SC2046 # each word of the options is one
-BaseTools/BinWrappers/PosixLike/build -q -a X64 -t GCC5 -b RELEASE -n "$(nproc)" -p "$PLATFORM" \
+build -a X64 -t GCC5 -b RELEASE -n "$(nproc)" -p "$PLATFORM" \
     $(cat ../options) \
     --pcd "PcdFirmwareVendor=$(text guestsmith)" \
     --pcd "PcdFirmwareVersionString=$(text "$VERSION")" \

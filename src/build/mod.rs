@@ -2,8 +2,10 @@
 
 pub mod action;
 pub mod agent;
+pub mod cargo;
 mod changes;
 pub mod codec;
+pub mod compiled;
 pub mod firmware;
 mod globs;
 pub mod initrd;
@@ -14,6 +16,7 @@ pub mod prebuilt;
 pub mod reapi;
 pub mod root;
 pub mod step;
+pub mod tools;
 pub mod tree;
 pub mod unpack;
 pub mod variation;

@@ -19,7 +19,7 @@ use super::reapi::{Digest, Directory};
 use super::tree::{Inode, Kind, Tree};
 use super::unpack::{Package as Unpacked, unpack};
 use crate::digest::Sha256;
-use crate::store::{Expected, Store};
+use crate::store::{Expected, Store, entries};
 
 /// Version of what this module does to packages: part of the key of every root.
 const FORM: u32 = 1;
@@ -91,6 +91,19 @@ impl Root {
         let top = top.with_context(|| format!("reading {}", place.display()))?;
         let top = Directory::decode(&top[..]).context("the build root's digest")?;
         Ok(Self { dir: place.join("root"), nodes: nodes(top), packages })
+    }
+
+    /// A root that is there already, for steps whose tools are not packages.
+    ///
+    /// # Errors
+    /// A file of it cannot be read.
+    pub fn at(dir: &Path) -> Result<Self> {
+        let mut found = BTreeMap::new();
+        walk(dir, "", &mut found)?;
+        let (root, mut messages) = action::merkle(&found);
+        let top = messages.remove(&root.hash).unwrap_or_default();
+        let top = Directory::decode(&top[..]).context("the build root's digest")?;
+        Ok(Self { dir: dir.into(), nodes: nodes(top), packages: Vec::new() })
     }
 
     /// Where it is on disk.
@@ -187,6 +200,29 @@ fn top_level(tree: &Tree) -> Vec<u8> {
     });
     let (root, mut messages) = action::merkle(&nodes.collect());
     messages.remove(&root.hash).unwrap_or_default()
+}
+
+/// What stands below `dir`, which is the directory `path` of a root.
+fn walk(dir: &Path, path: &str, found: &mut BTreeMap<String, Node>) -> Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    for entry in entries::sorted(dir)? {
+        let context = || format!("reading {}", entry.display());
+        let name = entry.file_name().unwrap_or_default().to_string_lossy();
+        let path = if path.is_empty() { name.into_owned() } else { format!("{path}/{name}") };
+        let metadata = entry.symlink_metadata().with_context(context)?;
+        let node = if metadata.is_symlink() {
+            let target = fs::read_link(&entry).with_context(context)?;
+            Node::Symlink(target.to_string_lossy().into_owned())
+        } else if metadata.is_dir() {
+            walk(&entry, &path, found)?;
+            Node::Directory
+        } else {
+            let executable = metadata.permissions().mode() & 0o111 != 0;
+            Node::File { digest: Digest::of(&fs::read(&entry).with_context(context)?), executable }
+        };
+        found.insert(path, node);
+    }
+    Ok(())
 }
 
 fn nodes(top: Directory) -> BTreeMap<String, Node> {

@@ -85,8 +85,16 @@ impl Builder<'_> {
     /// # Errors
     /// The store cannot be written.
     pub fn text(&self, text: &str) -> Result<Expected> {
-        let size = u64::try_from(text.len()).context("the length of a text")?;
-        Ok(Expected { sha256: self.store.put(text.as_bytes())?, size })
+        self.bytes(text.as_bytes())
+    }
+
+    /// Puts `bytes` into the store, as an input.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    pub fn bytes(&self, bytes: &[u8]) -> Result<Expected> {
+        let size = u64::try_from(bytes.len()).context("the size of an input")?;
+        Ok(Expected { sha256: self.store.put(bytes)?, size })
     }
 
     /// Runs `step`, or takes what it gave before.

@@ -34,6 +34,12 @@ pub struct Variation {
 }
 
 impl Variation {
+    /// Host name of a varied build, and of others, as they show where they get into results.
+    pub const HOST_NAME: [&str; 1] = ["another-machine"];
+    /// Words that stand in the environment of a varied build only.
+    pub const WORDS: [&str; 5] =
+        ["fr_CH", "somebody", "noise in the environment", "xterm-256color", "LD_PRELOAD"];
+
     /// The usual build.
     pub fn none() -> Self {
         Self::default()

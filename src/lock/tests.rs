@@ -9,6 +9,7 @@ fn recipe() -> Recipe {
         epoch: "2026-11-01T00:00:00Z".into(),
         extends: vec!["base.yaml".into()],
         sources: BTreeMap::new(),
+        tools: None,
         firmware: BTreeMap::new(),
         kernel: Some(Kernel::Package(PackageFile {
             name: "linux-image-cloud-amd64".into(),

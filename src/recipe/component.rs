@@ -5,6 +5,14 @@ use serde::{Deserialize, Serialize};
 
 use super::source::PackageFile;
 
+/// Where tools come from. Which tools a component needs is known, and locked like every input.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Tools {
+    /// Name of a `debian` source.
+    pub from: String,
+}
+
 /// One firmware image.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]

@@ -31,6 +31,7 @@ pub const RULES: &[(&str, Rule)] = &[
     ("epoch", Rule::Later),
     ("extends", Rule::Own),
     ("sources", Rule::ByName),
+    ("tools", Rule::Later),
     ("firmware", Rule::ByName),
     ("kernel", Rule::Later),
     ("initrd", Rule::ByField),

@@ -53,6 +53,8 @@ pub struct Recipe {
     /// Where inputs come from, by a name that other fields use.
     #[serde(default)]
     pub sources: BTreeMap<String, Source>,
+    /// Where compilers and other tools come from, for what is built from source.
+    pub tools: Option<Tools>,
     /// Firmware images, by a name that `machines` use.
     #[serde(default)]
     pub firmware: BTreeMap<String, Firmware>,

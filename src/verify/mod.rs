@@ -3,3 +3,4 @@
 pub mod boot;
 pub mod evidence;
 pub mod inspect;
+pub mod rebuild;

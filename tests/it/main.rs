@@ -12,4 +12,5 @@ mod recipe;
 mod sandbox;
 mod server;
 mod signature;
+mod steps;
 mod store;

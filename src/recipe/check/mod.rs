@@ -18,6 +18,7 @@ pub(super) fn check(recipe: &Recipe, tree: &Node) -> Vec<Problem> {
     check.holds(&root.key("name"), text::name(&recipe.name));
     check.holds(&root.key("epoch"), super::epoch::parse(&recipe.epoch).map(drop));
     check.sources(&root.key("sources"));
+    check.tools(&root.key("tools"));
     check.firmware(&root.key("firmware"));
     check.kernel(&root.key("kernel"));
     initrd::check(&mut check, &root.key("initrd"));
@@ -176,6 +177,12 @@ impl<'a> Check<'a> {
         self.fail(place, format!("there is no {what} `{name}`"), &hint);
     }
 
+    fn tools(&mut self, place: &Place<'a>) {
+        if let Some(tools) = &self.recipe.tools {
+            self.debian(&place.key("from"), &tools.from);
+        }
+    }
+
     fn firmware(&mut self, place: &Place<'a>) {
         self.names(place, &self.recipe.firmware);
         for (name, firmware) in &self.recipe.firmware {
@@ -202,7 +209,7 @@ impl<'a> Check<'a> {
             Some(Kernel::Linux(linux)) => {
                 let place = place.key("linux");
                 self.tree(&place.key("source"), &linux.source);
-                self.texts(&place.key("config"), &linux.config, text::name);
+                self.texts(&place.key("config"), &linux.config, text::fragment);
             }
         }
     }

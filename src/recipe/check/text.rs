@@ -25,6 +25,15 @@ pub(super) fn name(name: &str) -> Checked {
     need(first && rest && name.len() <= 64, || format!("{name:?} is not a name"), hint)
 }
 
+/// A fragment of a kernel's configuration: one that comes with guestsmith by name, one of the
+/// recipe's own by its path (`./mine.config`).
+pub(super) fn fragment(name: &str) -> Checked {
+    match name.contains('/') {
+        true => super::super::path::beside_recipe(name),
+        false => self::name(name),
+    }
+}
+
 /// A suite or component: words with slashes (`trixie-updates`, `trixie/updates`).
 pub(super) fn suite(suite: &str) -> Checked {
     let parts = suite.split('/').all(|p| !p.is_empty() && !p.starts_with('.') && only(p, "-_.+"));

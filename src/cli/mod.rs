@@ -8,6 +8,7 @@
 mod check;
 mod completions;
 mod environment;
+mod explain;
 pub mod failure;
 mod inspect;
 mod lock;
@@ -66,6 +67,7 @@ verbs! {
     Lock in lock,
     Measure in measure,
     Inspect in inspect,
+    Explain in explain,
     Schema in schema,
     Completions in completions,
 }

@@ -2,5 +2,6 @@
 
 pub mod boot;
 pub mod evidence;
+pub mod explain;
 pub mod inspect;
 pub mod rebuild;

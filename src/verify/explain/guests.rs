@@ -1,0 +1,144 @@
+//! What people get wrong about the files of a guest.
+
+use std::io::Read as _;
+
+use super::cmdline;
+use super::deviation::{Deviation, cost};
+use crate::measure::{Guest, Tee};
+
+/// Bytes to which an initrd is unpacked at most.
+const MAX_UNPACKED: u64 = 1 << 30;
+
+/// A file that may have been used instead of the expected one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Other {
+    /// What it could stand for: `firmware`, `kernel`, `initrd`.
+    pub input: String,
+    /// Where it comes from, for messages.
+    pub name: String,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+}
+
+/// One input, otherwise than expected.
+enum Change<'a> {
+    Cmdline(&'a str),
+    File(&'a str, &'a [u8]),
+    Without(&'static [&'static str]),
+}
+
+/// Everything that may stand in the place of the expected files, owned.
+pub(super) struct Alternatives {
+    cmdlines: Vec<(String, Deviation)>,
+    files: Vec<(Other, Deviation)>,
+}
+
+impl Alternatives {
+    /// Alternatives to the files of `guest`, with those that `others` has.
+    pub(super) fn new(guest: &Guest<'_>, others: &[Other]) -> Self {
+        let cmdlines = guest.cmdline.map(cmdline::variants).unwrap_or_default();
+        let mut files: Vec<_> = others
+            .iter()
+            .filter(|other| guest.file(&other.input) != Some(&other.bytes))
+            .map(|other| {
+                let what = format!("{} is {}", other.input, other.name);
+                (other.clone(), Deviation::new(&other.input, cost::FILE, what))
+            })
+            .collect();
+        files.extend(guest.initrd.and_then(unpacked));
+        Self { cmdlines, files }
+    }
+
+    /// Guests with one input otherwise, and, of different inputs, with two.
+    pub(super) fn guests<'a>(&'a self, guest: &Guest<'a>, tee: &Tee) -> Vec<Variant<'a>> {
+        let changes = self.changes(guest, tee);
+        let one = |(change, deviation): &(Change<'a>, Deviation)| Variant {
+            guest: apply(guest, change),
+            deviations: vec![deviation.clone()],
+        };
+        let mut variants: Vec<_> = changes.iter().map(one).collect();
+        for (index, (first, a)) in changes.iter().enumerate() {
+            for (second, b) in changes.iter().skip(index + 1).filter(|(_, b)| b.input != a.input) {
+                let guest = apply(&apply(guest, first), second);
+                variants.push(Variant { guest, deviations: vec![a.clone(), b.clone()] });
+            }
+        }
+        variants.sort_by_key(|variant| (variant.deviations.len(), variant.cost()));
+        variants
+    }
+
+    fn changes<'a>(&'a self, guest: &Guest<'a>, tee: &Tee) -> Vec<(Change<'a>, Deviation)> {
+        let reads = |name: &str| tee.reads.iter().any(|file| file.name == name);
+        let mut changes: Vec<_> = Vec::new();
+        if reads("kernel") && guest.kernel.is_some() {
+            let all = &["kernel", "initrd", "cmdline"];
+            let what = "kernel, initrd and command line are not measured (kernel-hashes=off)";
+            changes.push((Change::Without(all), Deviation::new("kernel", cost::ABSENT, what)));
+        }
+        if reads("initrd") && guest.initrd.is_some() {
+            let what = "initrd is not given";
+            changes
+                .push((Change::Without(&["initrd"]), Deviation::new("initrd", cost::ABSENT, what)));
+        }
+        let files = self.files.iter().filter(|(other, _)| reads(&other.input));
+        changes
+            .extend(files.map(|(other, d)| (Change::File(&other.input, &other.bytes), d.clone())));
+        let lines = self.cmdlines.iter().filter(|_| reads("cmdline"));
+        changes.extend(lines.map(|(line, d)| (Change::Cmdline(line), d.clone())));
+        changes
+    }
+}
+
+/// A guest with what is otherwise about it.
+pub(super) struct Variant<'a> {
+    pub(super) guest: Guest<'a>,
+    pub(super) deviations: Vec<Deviation>,
+}
+
+impl Variant<'_> {
+    fn cost(&self) -> u32 {
+        self.deviations.iter().map(|deviation| deviation.cost).sum()
+    }
+}
+
+fn apply<'a>(guest: &Guest<'a>, change: &Change<'a>) -> Guest<'a> {
+    let mut guest = guest.clone();
+    match change {
+        Change::Cmdline(line) => guest.cmdline = Some(line),
+        Change::File(name, bytes) => {
+            if let Some(place) = guest.place(name) {
+                *place = Some(bytes);
+            }
+        }
+        Change::Without(names) => {
+            for name in *names {
+                match guest.place(name) {
+                    Some(place) => *place = None,
+                    None => guest.cmdline = None,
+                }
+            }
+        }
+    }
+    guest
+}
+
+/// The initrd as it is before compression, if it is compressed.
+fn unpacked(initrd: &[u8]) -> Option<(Other, Deviation)> {
+    let mut bytes = Vec::new();
+    let read = match initrd {
+        [0x1f, 0x8b, ..] => {
+            flate2::read::GzDecoder::new(initrd).take(MAX_UNPACKED).read_to_end(&mut bytes)
+        }
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => zstd::stream::read::Decoder::new(initrd)
+            .and_then(|decoder| decoder.take(MAX_UNPACKED).read_to_end(&mut bytes)),
+        [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => {
+            liblzma::read::XzDecoder::new(initrd).take(MAX_UNPACKED).read_to_end(&mut bytes)
+        }
+        _ => return None,
+    };
+    read.ok()?;
+    let what = "initrd is not compressed";
+    let other =
+        Other { input: "initrd".to_string(), name: "the unpacked initrd".to_string(), bytes };
+    Some((other, Deviation::new("initrd", cost::FILE, what)))
+}

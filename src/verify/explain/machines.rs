@@ -1,0 +1,150 @@
+//! What people get wrong about the machine.
+
+use std::collections::BTreeMap;
+
+use super::deviation::{Deviation, cost};
+use crate::measure::machine::Kind;
+use crate::measure::{self, Machine, Setting, Tee, cpu};
+use crate::reference;
+
+/// Texts of settings, as recipes and the command line give them.
+type Texts = BTreeMap<String, String>;
+
+/// SEV_FEATURES that are met: SNP alone, with DebugSwap, SecureTSC, both, with the interrupt
+/// restrictions of paravisors, and none (AMD APM volume 2, table B-4, SEV_FEATURES).
+const FEATURES: &[&str] = &["0x1", "0x21", "0x0", "0x201", "0x221", "0x9", "0x11", "0x5", "0x20"];
+
+/// Sizes of memory that are met, in MiB.
+const MEMORY: &[u64] = &[
+    256, 512, 1024, 1536, 2048, 3072, 4096, 6144, 8192, 12288, 16384, 24576, 32768, 49152, 65536,
+    98304, 131_072, 196_608, 262_144, 393_216, 524_288,
+];
+
+/// Counts of vCPUs that are met beyond 64.
+const COUNTS: &[u32] = &[72, 80, 96, 112, 120, 128, 144, 160, 176, 192, 208, 224, 240, 255, 256];
+
+/// Versions around which what is measured changes.
+const VERSIONS: &[&str] =
+    &["6.5", "6.8", "6.9", "6.10", "6.12", "7.2", "8.2", "9.1", "10.0", "10.1"];
+
+/// The settings of a machine of reference values as texts.
+pub(super) fn texts(machine: &reference::Machine) -> Texts {
+    let mut texts: Texts = machine.settings.clone();
+    texts.insert("vmm".to_string(), machine.vmm.clone());
+    texts.extend(machine.cpu.clone().map(|cpu| ("cpu".to_string(), cpu)));
+    texts.extend(machine.vcpus.map(|count| ("vcpus".to_string(), count.to_string())));
+    texts.extend(machine.memory.map(|bytes| ("memory".to_string(), format!("{}KiB", bytes >> 10))));
+    texts
+}
+
+/// The machine that `texts` describe, if the TEE knows it.
+pub(super) fn machine(tee: &Tee, texts: &Texts) -> Option<Machine> {
+    let given = texts.iter().map(|(name, text)| (name.clone(), vec![text.clone()])).collect();
+    measure::machines(tee, &given).ok()?.pop()
+}
+
+/// Machines with at most `depth` settings otherwise, the likelier first; the expected one leads.
+pub(super) fn variants(
+    tee: &Tee,
+    expected: &Texts,
+    depth: usize,
+) -> Vec<(Machine, Vec<Deviation>)> {
+    let dimensions = dimensions(tee, expected);
+    let mut texts = vec![(expected.clone(), Vec::new())];
+    for (name, values) in &dimensions {
+        let so_far = texts.len();
+        for index in 0..so_far {
+            let (base, deviations): (Texts, Vec<Deviation>) = texts[index].clone();
+            if deviations.len() >= depth {
+                continue;
+            }
+            for (value, deviation) in values {
+                let mut texts_of = base.clone();
+                texts_of.insert(name.clone(), value.clone());
+                let deviations = [&deviations[..], &[deviation.clone()]].concat();
+                texts.push((texts_of, deviations));
+            }
+        }
+    }
+    let cost = |list: &[Deviation]| list.iter().map(|d| d.cost).sum::<u32>();
+    texts.sort_by_key(|(_, deviations)| (deviations.len(), cost(deviations)));
+    texts.into_iter().filter_map(|(texts, list)| Some((machine(tee, &texts)?, list))).collect()
+}
+
+/// Every setting with the values that it may have instead.
+fn dimensions(tee: &Tee, expected: &Texts) -> Vec<(String, Vec<(String, Deviation)>)> {
+    let vmms = others("vmm", expected, cost::VMM, tee.vmms.iter().map(|vmm| (*vmm).to_string()));
+    let mut dimensions = vec![("vmm".to_string(), vmms)];
+    for setting in tee.takes.iter().filter(|setting| **setting != measure::machine::CPU_SIGNATURE) {
+        let (cost, values) = values(setting);
+        let name = setting.name;
+        dimensions.push((name.to_string(), others(name, expected, cost, values.into_iter())));
+    }
+    dimensions
+}
+
+fn others(
+    name: &str,
+    expected: &Texts,
+    cost: u32,
+    values: impl Iterator<Item = String>,
+) -> Vec<(String, Deviation)> {
+    let stated = expected.get(name);
+    let instead = stated.map_or_else(|| "what is the default".to_string(), Clone::clone);
+    let differs = values.filter(|value| !same(name, stated, value));
+    let deviation = |value: &String| {
+        Deviation::new(name, cost, format!("{name} {} instead of {}", shown(name, value), instead))
+    };
+    differs.map(|value| (value.clone(), deviation(&value))).collect()
+}
+
+/// True if both texts of a setting mean the same: models of one signature do.
+fn same(name: &str, stated: Option<&String>, value: &str) -> bool {
+    let signature = |text: &str| measure::Cpu::parse(text).ok().map(|cpu| cpu.signature);
+    match (name, stated) {
+        (_, None) => false,
+        ("cpu", Some(stated)) => signature(stated) == signature(value),
+        (_, Some(stated)) => stated == value,
+    }
+}
+
+/// A model stands for all that share its signature.
+fn shown(name: &str, value: &str) -> String {
+    match name {
+        "cpu" => match measure::Cpu::parse(value) {
+            Ok(cpu) => format!("{value} (signature {:#x})", cpu.signature),
+            Err(_) => value.to_string(),
+        },
+        _ => value.to_string(),
+    }
+}
+
+/// Values that a setting is met with.
+fn values(setting: &Setting) -> (u32, Vec<String>) {
+    let texts = |list: &[&str]| list.iter().map(|text| (*text).to_string()).collect();
+    match setting.kind {
+        Kind::Count => {
+            (cost::COUNT, (1..=64).chain(COUNTS.iter().copied()).map(|n| n.to_string()).collect())
+        }
+        Kind::Cpu => (cost::MODEL, models()),
+        Kind::Number => (cost::SETTING, texts(FEATURES)),
+        Kind::Size => (cost::COUNT, MEMORY.iter().map(|n| format!("{}KiB", n << 10)).collect()),
+        Kind::Version => (cost::SETTING, texts(VERSIONS)),
+        Kind::Flag => (cost::SETTING, texts(&["true", "false"])),
+        Kind::Choice(words) => (cost::SETTING, texts(words)),
+        Kind::Text => (cost::RARE, Vec::new()),
+    }
+}
+
+/// One model of each signature, the first of the table.
+fn models() -> Vec<String> {
+    let mut seen = Vec::new();
+    let mut names = Vec::new();
+    for model in cpu::MODELS {
+        if !seen.contains(&model.signature) {
+            seen.push(model.signature);
+            names.push(model.name.to_string());
+        }
+    }
+    names
+}

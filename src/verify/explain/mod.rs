@@ -1,0 +1,118 @@
+//! Why doesn't it match? Evidence against reference values, with the cause where they differ.
+//!
+//! With an event log the log names the cause ([`log`]); without one a bounded search over what
+//! people get wrong does ([`search`]). A cause is given only if it was computed to give just the
+//! value that was reported.
+
+mod cmdline;
+mod deviation;
+mod guests;
+mod log;
+mod machines;
+mod search;
+
+use anyhow::{Context as _, bail};
+use serde::Serialize;
+
+pub use deviation::Deviation;
+pub use guests::Other;
+pub use log::{Difference, LogAnswer};
+pub use search::{Found, Search};
+
+use super::evidence::Evidence;
+use super::inspect::Facts;
+use crate::measure::{self, Guest};
+use crate::reference::compare::{Compared, Verdict, closest, compare};
+use crate::reference::{Document, Machine};
+
+/// What an explanation says of the evidence's signature: it never looks at it.
+pub const UNCHECKED: &str =
+    "not checked: what follows holds only if the report is genuine; verify its signature first";
+
+/// The answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Explanation {
+    /// Form of the evidence.
+    pub form: &'static str,
+    /// The TEE.
+    pub tee: &'static str,
+    /// The machine of the reference values that comes closest.
+    pub closest: String,
+    /// Its registers beside those of the evidence.
+    pub registers: Vec<Compared>,
+    /// What the event log tells, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log: Option<LogAnswer>,
+    /// What a search found for the registers that differ, if the files are at hand.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub search: Option<Search>,
+    /// About the signature of the evidence.
+    pub signature: &'static str,
+    /// What should not be accepted without a thought.
+    pub warnings: Vec<String>,
+    /// Everything else that the evidence says.
+    pub facts: Facts,
+}
+
+impl Explanation {
+    /// True if every register that the reference values cover was reported as expected.
+    pub fn is_match(&self) -> bool {
+        let bad = |c: &Compared| matches!(c.verdict, Verdict::Differ | Verdict::NotReported);
+        let good = |c: &Compared| c.verdict == Verdict::Match;
+        self.registers.iter().any(good) && !self.registers.iter().any(bad)
+    }
+}
+
+/// What was expected: reference values, and the files behind them where they are at hand.
+pub struct Expectation<'a> {
+    /// The reference values.
+    pub document: &'a Document,
+    /// Files of the machine, by its firmware; nothing if they are not at hand.
+    pub guest: &'a dyn Fn(&Machine) -> Option<Guest<'a>>,
+    /// Files that may have been used instead.
+    pub others: &'a [Other],
+}
+
+/// Compares, and searches where something differs.
+///
+/// # Errors
+/// The reference values have no machine of the evidence's TEE.
+pub fn explain(evidence: &Evidence, expected: &Expectation<'_>) -> anyhow::Result<Explanation> {
+    let Expectation { document, guest, others } = expected;
+    let machine = closest(document, evidence.tee, &evidence.registers).with_context(|| {
+        format!(
+            "the evidence is of {}, of which the reference values have no machine",
+            evidence.tee
+        )
+    })?;
+    let registers = compare(machine, &evidence.registers);
+    let same_tee: Vec<_> = document.of_tee(evidence.tee).cloned().collect();
+    let log = evidence.log.as_ref();
+    let log = log.map(|log| log::compare(log, machine, &evidence.registers, &same_tee));
+    let differ = |c: &&Compared| c.verdict == Verdict::Differ;
+    let wanted: Vec<_> = registers.iter().filter(differ).map(|c| &c.register).collect();
+    let search = match guest(machine).filter(|_| !wanted.is_empty()) {
+        None => None,
+        Some(guest) => {
+            let reported = evidence.registers.iter().filter(|(name, _)| wanted.contains(name));
+            let wanted = reported.map(|(name, value)| (name.clone(), value.clone())).collect();
+            let Ok(tee) = measure::tee(evidence.tee) else { bail!("no TEE {}", evidence.tee) };
+            let question = search::Question { tee, guest, machine, others, wanted };
+            Some(search::search(&question))
+        }
+    };
+    Ok(Explanation {
+        form: evidence.form,
+        tee: evidence.tee,
+        closest: machine.label(),
+        registers,
+        log,
+        search,
+        signature: UNCHECKED,
+        warnings: evidence.warnings.clone(),
+        facts: evidence.facts.clone(),
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,129 @@
+//! Without a log: which small mistake, or two, gives the value that was reported?
+//!
+//! Candidates go through the same function that computes reference values, all machines of one
+//! guest in one call, so that what they share is hashed once.
+
+use std::collections::BTreeMap;
+
+use rayon::prelude::*;
+use serde::Serialize;
+
+use super::deviation::Deviation;
+use super::guests::{Alternatives, Other, Variant};
+use super::machines;
+use crate::measure::{Guest, Machine, Measurement, Tee};
+use crate::reference;
+use crate::reference::compare::Registers;
+
+/// Why a register holds what it holds: a computation that gives just this value.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Found {
+    /// The register.
+    pub register: String,
+    /// What must be otherwise than expected, all of it together.
+    pub deviations: Vec<Deviation>,
+}
+
+/// The outcome of a search.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Search {
+    /// Candidates that were computed.
+    pub candidates: usize,
+    /// For each register that could be explained, the simplest explanations.
+    pub found: Vec<Found>,
+}
+
+/// What is searched: the expectation and the evidence.
+pub(super) struct Question<'a> {
+    /// The TEE.
+    pub(super) tee: &'static Tee,
+    /// The files that were expected to boot.
+    pub(super) guest: Guest<'a>,
+    /// The machine that was expected.
+    pub(super) machine: &'a reference::Machine,
+    /// Files that may have been used instead.
+    pub(super) others: &'a [Other],
+    /// Registers that differ, with the values that were reported.
+    pub(super) wanted: Registers,
+}
+
+/// Searches up to two deviations among machine and files, and three of the machine alone.
+pub(super) fn search(question: &Question<'_>) -> Search {
+    let Question { tee, guest, machine, others, .. } = question;
+    let texts = machines::texts(machine);
+    let alternatives = Alternatives::new(guest, others);
+    let variants = alternatives.guests(guest, tee);
+    let itself = Variant { guest: guest.clone(), deviations: Vec::new() };
+    let by_depth: Vec<_> = (0..=3).map(|depth| machines::variants(tee, &texts, depth)).collect();
+    let machines_for = |variant: &Variant<'_>| match variant.deviations.len() {
+        0 => &by_depth[3],
+        1 => &by_depth[1],
+        _ => &by_depth[0],
+    };
+    let all: Vec<_> = [itself].into_iter().chain(variants).collect();
+    let partial: Vec<_> =
+        all.par_iter().map(|variant| one_guest(question, variant, machines_for(variant))).collect();
+    simplest(partial)
+}
+
+/// Candidates computed, and what they explain.
+type Partial = (usize, Vec<Found>);
+
+fn one_guest(
+    question: &Question<'_>,
+    variant: &Variant<'_>,
+    machines: &[(Machine, Vec<Deviation>)],
+) -> Partial {
+    let list: Vec<_> = machines.iter().map(|(machine, _)| machine.clone()).collect();
+    let measured = measure_all(question.tee, &variant.guest, &list);
+    let computed = measured.iter().flatten().count();
+    let mut found = Vec::new();
+    for (measurement, (_, deviations)) in measured.iter().zip(machines) {
+        for register in measurement.iter().flat_map(|m| &m.registers) {
+            if question.wanted.get(&register.name) == Some(&register.value) {
+                let deviations = [&variant.deviations[..], deviations].concat();
+                found.push(Found { register: register.name.clone(), deviations });
+            }
+        }
+    }
+    (computed, found)
+}
+
+/// Measurements of all machines that can be measured; a machine that can't must not hide others.
+fn measure_all(tee: &Tee, guest: &Guest<'_>, machines: &[Machine]) -> Vec<Option<Measurement>> {
+    match (tee.expect)(guest, machines) {
+        Ok(measured) if measured.len() == machines.len() => {
+            measured.into_iter().map(Some).collect()
+        }
+        _ if machines.len() < 2 => vec![None; machines.len()],
+        _ => {
+            let (first, second) = machines.split_at(machines.len() / 2);
+            [measure_all(tee, guest, first), measure_all(tee, guest, second)].concat()
+        }
+    }
+}
+
+/// Of all explanations of a register, those that need the least, by number and likelihood.
+fn simplest(partial: Vec<Partial>) -> Search {
+    let candidates = partial.iter().map(|(computed, _)| computed).sum();
+    let mut best: BTreeMap<String, Vec<Found>> = BTreeMap::new();
+    let cost = |found: &Found| {
+        let list = &found.deviations;
+        (list.len(), list.iter().map(|deviation| deviation.cost).sum::<u32>())
+    };
+    for found in partial.into_iter().flat_map(|(_, found)| found) {
+        let known = best.entry(found.register.clone()).or_default();
+        match known.first().map(|first| cost(&found).0.cmp(&cost(first).0)) {
+            Some(std::cmp::Ordering::Greater) => {}
+            Some(std::cmp::Ordering::Less) => *known = vec![found],
+            _ => known.push(found),
+        }
+    }
+    let mut found = Vec::new();
+    for mut list in best.into_values() {
+        list.sort_by(|a, b| (cost(a), &a.deviations).cmp(&(cost(b), &b.deviations)));
+        list.dedup();
+        found.extend(list);
+    }
+    Search { candidates, found }
+}

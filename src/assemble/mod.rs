@@ -1,3 +1,5 @@
 //! Artifacts → what boots, and the guest and the machines to measure.
 
 pub mod acpi;
+pub mod direct;
+pub mod output;

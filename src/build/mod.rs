@@ -2,6 +2,7 @@
 
 pub mod action;
 pub mod agent;
+pub mod artifacts;
 pub mod cargo;
 mod changes;
 pub mod codec;
@@ -11,6 +12,7 @@ mod globs;
 pub mod initrd;
 pub mod inputs;
 pub mod kernel;
+pub mod local;
 pub mod materialise;
 pub mod prebuilt;
 pub mod reapi;

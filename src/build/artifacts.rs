@@ -1,0 +1,91 @@
+//! All artifacts of a recipe: each taken ready from its locked package, read from beside the recipe,
+//! or built.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context as _, Result, bail};
+use rayon::prelude::*;
+
+use super::inputs::Inputs;
+use super::{agent, initrd, prebuilt};
+use crate::recipe::{Agent, CargoAgent, Firmware, Kernel, PackageFile, Source};
+use crate::sandbox::host::Host;
+
+/// What a recipe's firmware, kernel, initrd and command line have become.
+#[derive(Debug, Clone, Default)]
+pub struct Artifacts {
+    /// Firmware images by the recipe's names.
+    pub firmware: BTreeMap<String, Vec<u8>>,
+    /// The kernel, whole and unpatched.
+    pub kernel: Option<Vec<u8>>,
+    /// The initial RAM disk.
+    pub initrd: Option<initrd::Image>,
+    /// The kernel command line, without terminator.
+    pub cmdline: String,
+}
+
+/// Builds the artifacts; `host` has the tools for what is built outside of the sandbox.
+///
+/// # Errors
+/// An input is missing or broken, or an artifact is not what it must be.
+pub fn build(inputs: Inputs<'_>, host: &Host) -> Result<Artifacts> {
+    let cmdline = inputs.recipe.cmdline.join(" ");
+    let firmware = || {
+        let images = inputs.recipe.firmware.par_iter().map(|(name, wanted)| {
+            let image = firmware(inputs, wanted).with_context(|| format!("firmware.{name}"))?;
+            Ok((name.clone(), image))
+        });
+        images.collect::<Result<BTreeMap<_, _>>>()
+    };
+    let kernel = || {
+        let kernel = inputs.recipe.kernel.as_ref();
+        kernel.map(|wanted| kernel_of(inputs, wanted, &cmdline).context("kernel")).transpose()
+    };
+    let initrd = || {
+        let Some(wanted) = &inputs.recipe.initrd else { return Ok(None) };
+        let agent = wanted.agent.as_ref().map(|wanted| agent_of(inputs, wanted, host));
+        let agent = agent.transpose().context("initrd.agent")?;
+        initrd::build(inputs, wanted, agent).context("initrd").map(Some)
+    };
+    let (firmware, (kernel, initrd)) = rayon::join(firmware, || rayon::join(kernel, initrd));
+    Ok(Artifacts { firmware: firmware?, kernel: kernel?, initrd: initrd?, cmdline })
+}
+
+fn firmware(inputs: Inputs<'_>, wanted: &Firmware) -> Result<Vec<u8>> {
+    let image = match wanted {
+        Firmware::Package(package) => from_package(inputs, package)?,
+        Firmware::File(path) => inputs.read(path)?,
+        Firmware::Edk2(_) => bail!("building edk2 from source is not supported yet"),
+    };
+    prebuilt::check_firmware(&image)?;
+    Ok(image)
+}
+
+fn kernel_of(inputs: Inputs<'_>, wanted: &Kernel, cmdline: &str) -> Result<Vec<u8>> {
+    let image = match wanted {
+        Kernel::Package(package) => from_package(inputs, package)?,
+        Kernel::File(path) => inputs.read(path)?,
+        Kernel::Linux(_) => bail!("building Linux from source is not supported yet"),
+    };
+    prebuilt::check_kernel(inputs.recipe.arch, &image, cmdline)?;
+    Ok(image)
+}
+
+fn from_package(inputs: Inputs<'_>, package: &PackageFile) -> Result<Vec<u8>> {
+    prebuilt::file(inputs, package).map(|(_, bytes)| bytes)
+}
+
+fn agent_of(inputs: Inputs<'_>, wanted: &Agent, host: &Host) -> Result<Vec<u8>> {
+    let CargoAgent { source, bin, .. } = match wanted {
+        Agent::File(path) => return inputs.read(path),
+        Agent::Cargo(cargo) => cargo,
+    };
+    match inputs.recipe.sources.get(source) {
+        Some(Source::Local(path)) => {
+            let (dir, arch) = (inputs.beside(path), inputs.recipe.arch);
+            agent::build(host, inputs.store, agent::Crate { dir: &dir, bin, arch })
+        }
+        Some(_) => bail!("`{source}`: an agent is built from a local source only, so far"),
+        None => bail!("there is no source `{source}`"),
+    }
+}

@@ -2,4 +2,5 @@
 
 pub mod acpi;
 pub mod direct;
+pub mod measured;
 pub mod output;

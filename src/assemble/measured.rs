@@ -1,0 +1,130 @@
+//! What the machines of a recipe will report when they launch its boot set, as one document.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context as _, Result};
+use rayon::prelude::*;
+
+use super::output;
+use crate::build::artifacts::Artifacts;
+use crate::build::inputs::Inputs;
+use crate::digest::Sha256;
+use crate::lock::Lock;
+use crate::measure::{self, Guest, Tee};
+use crate::recipe::{MachineSpec, Recipe};
+use crate::reference::{self, Document, Machine, Material};
+
+/// The canonical document of a build: the boot set `files`, and every machine of the recipe with
+/// the registers that it will report. `lock` is the digest of the lock file.
+///
+/// # Errors
+/// A machine cannot be measured: its TEE needs something that the recipe lacks.
+pub fn document(
+    inputs: Inputs<'_>,
+    artifacts: &Artifacts,
+    files: &BTreeMap<String, &[u8]>,
+    lock: Sha256,
+) -> Result<Document> {
+    let recipe = inputs.recipe;
+    let mut document = Document::of_machines(machines(recipe, artifacts)?);
+    document.recipe = Some(reference::Recipe {
+        name: recipe.name.clone(),
+        arch: arch(recipe),
+        epoch: recipe.epoch.clone(),
+        sha256: recipe.digest().to_string(),
+        lock_sha256: lock.to_string(),
+    });
+    document.artifacts = output::artifacts(files);
+    document.materials = materials(inputs.lock);
+    Ok(document)
+}
+
+/// The kernel's name of the architecture, as the recipe has it.
+fn arch(recipe: &Recipe) -> String {
+    let name = serde_json::to_value(recipe.arch).ok();
+    name.as_ref().and_then(|name| name.as_str()).unwrap_or_default().to_string()
+}
+
+/// Registers of every machine that the recipe lists.
+///
+/// # Errors
+/// As [`document`].
+pub fn machines(recipe: &Recipe, artifacts: &Artifacts) -> Result<Vec<Machine>> {
+    let entries: Vec<_> = recipe.machines.iter().flatten().collect();
+    let measured = entries.par_iter().map(|(name, spec)| {
+        let of_tee = || of_tee(measure::tee(name)?, spec, artifacts);
+        of_tee().with_context(|| format!("cannot measure {name}"))
+    });
+    Ok(measured.collect::<Result<Vec<_>>>()?.concat())
+}
+
+fn of_tee(tee: &Tee, spec: &MachineSpec, artifacts: &Artifacts) -> Result<Vec<Machine>> {
+    let machines = spec.machines(tee)?;
+    let name = firmware(spec, artifacts);
+    let firmware = name.and_then(|name| artifacts.firmware.get(name));
+    let found = (tee.expect)(&guest(tee, artifacts, firmware.map(Vec::as_slice)), &machines)?;
+    let reads_firmware = tee.reads.contains(&measure::guest::FIRMWARE);
+    let entry = |(machine, measurement): (_, _)| {
+        let mut entry = Machine::new(tee.name, machine, measurement);
+        entry.firmware = name.filter(|_| reads_firmware).map(String::from);
+        entry
+    };
+    Ok(machines.iter().zip(&found).map(entry).collect())
+}
+
+/// The firmware that the machines start with: the stated one, or the recipe's only one.
+fn firmware<'a>(spec: &'a MachineSpec, artifacts: &'a Artifacts) -> Option<&'a str> {
+    let only = || match artifacts.firmware.len() {
+        1 => artifacts.firmware.keys().next().map(String::as_str),
+        _ => None,
+    };
+    spec.firmware.as_deref().or_else(only)
+}
+
+/// Of the boot set what the TEE reads.
+fn guest<'a>(tee: &Tee, artifacts: &'a Artifacts, firmware: Option<&'a [u8]>) -> Guest<'a> {
+    let reads = |file| tee.reads.contains(&file);
+    let mut guest = Guest::default();
+    if reads(measure::guest::FIRMWARE) {
+        guest.firmware = firmware;
+    }
+    if reads(measure::guest::KERNEL) {
+        guest.kernel = artifacts.kernel.as_deref();
+    }
+    if reads(measure::guest::INITRD) {
+        guest.initrd = artifacts.initrd.as_ref().map(|initrd| &initrd.bytes[..]);
+    }
+    if reads(measure::guest::CMDLINE) && artifacts.kernel.is_some() {
+        guest.cmdline = Some(&artifacts.cmdline);
+    }
+    guest
+}
+
+/// Everything locked.
+fn materials(lock: &Lock) -> Vec<Material> {
+    let packages = lock.packages.iter().map(|package| Material {
+        kind: "deb".into(),
+        name: package.name.clone(),
+        version: Some(package.version.clone()),
+        arch: Some(package.arch.clone()),
+        sha256: package.sha256.to_string(),
+        size: Some(package.size),
+    });
+    let files = lock.files.iter().map(|file| Material {
+        kind: "archive".into(),
+        name: file.name.clone(),
+        version: file.version.clone(),
+        arch: None,
+        sha256: file.sha256.to_string(),
+        size: Some(file.size),
+    });
+    let commits = lock.commits.iter().map(|commit| Material {
+        kind: "git".into(),
+        name: commit.source.clone(),
+        version: Some(commit.commit.clone()),
+        arch: None,
+        sha256: commit.sha256.to_string(),
+        size: Some(commit.size),
+    });
+    packages.chain(files).chain(commits).collect()
+}

@@ -78,6 +78,23 @@ pub(super) fn now() -> u64 {
     since.map_or(0, |since| since.as_secs())
 }
 
+/// CPUs that this process may use: how many threads work, which changes no output.
+pub(super) fn threads() -> u32 {
+    let known = std::thread::available_parallelism().ok();
+    known.and_then(|count| u32::try_from(count.get()).ok()).unwrap_or(1)
+}
+
+/// This program, by size and time of its file: another build of it may give other outputs. No
+/// output holds it.
+pub(super) fn executable() -> String {
+    use std::os::unix::fs::MetadataExt as _;
+    let found = std::env::current_exe().and_then(std::fs::metadata);
+    found.map_or_else(
+        |_| String::new(),
+        |file| format!("{} {}.{}", file.len(), file.mtime(), file.mtime_nsec()),
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

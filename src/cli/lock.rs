@@ -150,7 +150,6 @@ pub(super) fn beside(recipe: &Path) -> PathBuf {
 ///
 /// # Errors
 /// There is none, it cannot be read, or the recipe has changed since.
-#[expect(dead_code, reason = "for the verbs that build, which come next")]
 pub(super) fn load(path: &Path, recipe: &Recipe) -> Result<Pins, Failure> {
     let lock_path = beside(path);
     let hint = format!("run `guestsmith lock {}`", path.display());

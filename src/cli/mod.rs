@@ -5,6 +5,7 @@
 //! works as pasted. A new verb is a file, its `mod` line and its row; then
 //! `INSTA_UPDATE=always cargo test --lib cli` writes the snapshot of its help, to be read.
 
+mod build;
 mod check;
 mod completions;
 mod environment;
@@ -65,6 +66,7 @@ verbs! {
     New in new,
     Check in check,
     Lock in lock,
+    Build in build,
     Measure in measure,
     Inspect in inspect,
     Explain in explain,

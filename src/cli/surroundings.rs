@@ -87,7 +87,6 @@ impl Surroundings {
     ///
     /// # Errors
     /// Something cannot be had.
-    #[expect(dead_code, reason = "for the verbs that build, which come next")]
     pub(super) fn fetch(
         &self,
         session: &Session,

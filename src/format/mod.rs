@@ -19,6 +19,7 @@ pub mod fw_cfg;
 pub mod gpt;
 pub mod guid;
 pub mod hcl_report;
+pub mod ovmf;
 pub mod pe;
 pub mod pem;
 pub mod sgx;
@@ -27,6 +28,7 @@ pub mod snp_report;
 pub mod tar;
 pub mod tdvf;
 pub mod tdx_quote;
+pub mod vmsa;
 
 use alloc::string::String;
 

@@ -26,7 +26,7 @@ pub struct Model {
     pub since: &'static [u32],
 }
 
-const fn model(name: &'static str, signature: u32, since: &'static [u32]) -> Model {
+const fn row(name: &'static str, signature: u32, since: &'static [u32]) -> Model {
     Model { name, signature, since }
 }
 
@@ -39,34 +39,34 @@ const DHYANA: u32 = signature(24, 0, 1);
 
 /// AMD and Hygon server models of QEMU 11.1.3 (`query-cpu-model-expansion`).
 pub const MODELS: &[Model] = &[
-    model("EPYC", NAPLES, &[]),
-    model("EPYC-v1", NAPLES, &[]),
-    model("EPYC-v2", NAPLES, &[]),
-    model("EPYC-v3", NAPLES, &[]),
-    model("EPYC-v4", NAPLES, &[10, 0]),
-    model("EPYC-v5", NAPLES, &[10, 2]),
-    model("EPYC-IBPB", NAPLES, &[]),
-    model("EPYC-Rome", ROME, &[]),
-    model("EPYC-Rome-v1", ROME, &[]),
-    model("EPYC-Rome-v2", ROME, &[]),
-    model("EPYC-Rome-v3", ROME, &[10, 0]),
-    model("EPYC-Rome-v4", ROME, &[10, 0]),
-    model("EPYC-Rome-v5", ROME, &[10, 2]),
-    model("EPYC-Milan", MILAN, &[]),
-    model("EPYC-Milan-v1", MILAN, &[]),
-    model("EPYC-Milan-v2", MILAN, &[10, 0]),
-    model("EPYC-Milan-v3", MILAN, &[10, 2]),
-    model("EPYC-Milan-v4", MILAN, &[11, 1]),
-    model("EPYC-Genoa", GENOA, &[10, 0]),
-    model("EPYC-Genoa-v1", GENOA, &[10, 0]),
-    model("EPYC-Genoa-v2", GENOA, &[10, 2]),
-    model("EPYC-Genoa-v3", GENOA, &[11, 1]),
-    model("EPYC-Turin", TURIN, &[10, 2]),
-    model("EPYC-Turin-v1", TURIN, &[10, 2]),
-    model("EPYC-Turin-v2", TURIN, &[11, 1]),
-    model("Dhyana", DHYANA, &[]),
-    model("Dhyana-v1", DHYANA, &[]),
-    model("Dhyana-v2", DHYANA, &[]),
+    row("EPYC", NAPLES, &[]),
+    row("EPYC-v1", NAPLES, &[]),
+    row("EPYC-v2", NAPLES, &[]),
+    row("EPYC-v3", NAPLES, &[]),
+    row("EPYC-v4", NAPLES, &[10, 0]),
+    row("EPYC-v5", NAPLES, &[10, 2]),
+    row("EPYC-IBPB", NAPLES, &[]),
+    row("EPYC-Rome", ROME, &[]),
+    row("EPYC-Rome-v1", ROME, &[]),
+    row("EPYC-Rome-v2", ROME, &[]),
+    row("EPYC-Rome-v3", ROME, &[10, 0]),
+    row("EPYC-Rome-v4", ROME, &[10, 0]),
+    row("EPYC-Rome-v5", ROME, &[10, 2]),
+    row("EPYC-Milan", MILAN, &[]),
+    row("EPYC-Milan-v1", MILAN, &[]),
+    row("EPYC-Milan-v2", MILAN, &[10, 0]),
+    row("EPYC-Milan-v3", MILAN, &[10, 2]),
+    row("EPYC-Milan-v4", MILAN, &[11, 1]),
+    row("EPYC-Genoa", GENOA, &[10, 0]),
+    row("EPYC-Genoa-v1", GENOA, &[10, 0]),
+    row("EPYC-Genoa-v2", GENOA, &[10, 2]),
+    row("EPYC-Genoa-v3", GENOA, &[11, 1]),
+    row("EPYC-Turin", TURIN, &[10, 2]),
+    row("EPYC-Turin-v1", TURIN, &[10, 2]),
+    row("EPYC-Turin-v2", TURIN, &[11, 1]),
+    row("Dhyana", DHYANA, &[]),
+    row("Dhyana-v1", DHYANA, &[]),
+    row("Dhyana-v2", DHYANA, &[]),
 ];
 
 /// CPUID Fn0000_0001_EAX of a family, model and stepping (AMD 25481, CPUID Specification; APM
@@ -77,13 +77,18 @@ pub const fn signature(family: u32, model: u32, stepping: u32) -> u32 {
     extended << 20 | (model >> 4) << 16 | base << 8 | (model & 15) << 4 | stepping
 }
 
+/// The row called `name`.
+pub fn model(name: &str) -> Option<&'static Model> {
+    MODELS.iter().find(|model| model.name == name)
+}
+
 impl Cpu {
     /// The model that `text` names: `EPYC-Milan`, `0xa00f11`, `25/1/1`.
     ///
     /// # Errors
     /// None of the three forms, a name that QEMU does not have, or a number beyond its field.
     pub fn parse(text: &str) -> Result<Self> {
-        let known = || MODELS.iter().find(|model| model.name == text).map(|model| model.signature);
+        let known = || model(text).map(|model| model.signature);
         let hexadecimal = || u32::from_str_radix(text.strip_prefix("0x")?, 16).ok();
         match known().or_else(hexadecimal).or_else(|| numbers(text)) {
             Some(signature) => Ok(Self { name: text.to_string(), signature }),

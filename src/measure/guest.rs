@@ -23,6 +23,8 @@ pub struct Guest<'a> {
     pub disk: Option<&'a [u8]>,
     /// An image that is the whole guest: Secure Execution image, enclave image, enclave.
     pub image: Option<&'a [u8]>,
+    /// SNP firmware by its digest, where the image is not at hand.
+    pub precomputed: Option<&'a super::ovmf::Precomputed>,
     /// Files that only one TEE reads, by the names in its row.
     pub others: Vec<(&'a str, &'a [u8])>,
 }

@@ -8,8 +8,10 @@ pub mod cpu;
 pub mod event;
 pub mod guest;
 pub mod initdata;
+pub mod kernel_hashes;
 pub mod linux;
 pub mod machine;
+pub mod ovmf;
 pub mod page;
 pub mod tee;
 pub mod uefi;
@@ -146,7 +148,8 @@ pub struct Tee {
 }
 
 /// Every TEE, in the order of the docs.
-pub const TEES: &[Tee] = &[tee::tdx::TDX, tee::vtpm::VTPM];
+pub const TEES: &[Tee] =
+    &[tee::sev::TEE, tee::sev_es::TEE, tee::snp::TEE, tee::tdx::TDX, tee::vtpm::VTPM];
 
 impl Tee {
     /// The setting called `name`, if the TEE takes it.

@@ -3,7 +3,7 @@
 //! Intel «TDX DCAP Quoting Library API» revision 0.9, appendix A.3 (version 4) and A.4 (version 5);
 //! Intel «TDX Module ABI Specification» 348551, section «TDREPORT_STRUCT».
 
-use alloc::string::{String, ToString as _};
+use alloc::string::{String, ToString};
 
 use super::{Error, Reader, Result};
 

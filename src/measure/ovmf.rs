@@ -2,7 +2,7 @@
 //! before relying on its digest.
 
 use alloc::format;
-use alloc::string::{String, ToString as _};
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::vmm::sev::Launch;

@@ -1,11 +1,11 @@
 //! Which pages and events each VMM brings, in which order, one file per VMM.
 
-pub mod ec2;
 pub mod ec2_legacy;
 pub mod gce;
 pub mod qemu;
 pub mod qemu_legacy_vm;
 pub mod sev;
+pub mod tdvf;
 pub mod tdvf;
 
 use super::machine::Kind;

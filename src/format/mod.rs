@@ -19,6 +19,7 @@ pub mod fw_cfg;
 pub mod gpt;
 pub mod guid;
 pub mod hcl_report;
+pub mod igvm;
 pub mod ovmf;
 pub mod pe;
 pub mod pem;

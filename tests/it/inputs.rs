@@ -1,5 +1,4 @@
 //! Real inputs from Debian, as locked in `tests/inputs/`. `ci/test` puts them into place.
-#![expect(dead_code, reason = "which tests need inputs depends on features")]
 
 use std::path::PathBuf;
 

@@ -11,6 +11,7 @@ mod mirror;
 mod recipe;
 mod sandbox;
 mod server;
+mod sev;
 mod signature;
 mod steps;
 mod store;

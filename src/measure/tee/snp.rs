@@ -14,11 +14,11 @@ use zerocopy::{Immutable, IntoBytes, Unaligned};
 use crate::digest::Sha384;
 use crate::format::ovmf::SevMetadata;
 use crate::format::vmsa::FEATURES;
-use crate::measure::guest::{CMDLINE, FIRMWARE, INITRD, KERNEL, VARS};
+use crate::measure::guest::{CMDLINE, FIRMWARE, IGVM, INITRD, KERNEL, VARS};
 use crate::measure::machine::{CPU, CPU_SIGNATURE, Kind, VCPUS};
 use crate::measure::page::{Action, Step};
-use crate::measure::vmm::HOST_KERNEL;
 use crate::measure::vmm::sev::{self, Launch, Rdx};
+use crate::measure::vmm::{Effect, HOST_KERNEL};
 use crate::measure::{
     Confidence, Error, Guest, Machine, Measurement, Register, Result, Setting, Tee, ovmf,
 };
@@ -27,9 +27,20 @@ use crate::measure::{
 pub const TEE: Tee = Tee {
     name: "sev-snp",
     about: "AMD SEV-SNP: integrity as well, attested by a report",
-    vmms: &["qemu", "qemu-legacy-vm", "ec2", "ec2-legacy", "gce"],
+    vmms: &[
+        "qemu",
+        "qemu-legacy-vm",
+        "ec2",
+        "ec2-legacy",
+        "gce",
+        "file-order",
+        "vanadium",
+        "hyperv",
+        "cloud-hypervisor-kvm",
+        "cloud-hypervisor-mshv",
+    ],
     takes: &[VCPUS, CPU, CPU_SIGNATURE, GUEST_FEATURES, HOST_KERNEL],
-    reads: &[FIRMWARE, VARS, KERNEL, INITRD, CMDLINE],
+    reads: &[FIRMWARE, VARS, KERNEL, INITRD, CMDLINE, IGVM],
     registers: &["measurement"],
     expect,
 };
@@ -211,6 +222,9 @@ pub fn vmsas(guest: &Guest<'_>, machine: &Machine) -> Result<[Vec<u8>; 2]> {
 /// Machines differ in few things, so little is computed for each: the firmware once, the sections
 /// once a VMM, the VMSAs once a model, and the rest is one step of the chain for each vCPU.
 fn expect(guest: &Guest<'_>, machines: &[Machine]) -> Result<Vec<Measurement>> {
+    if let Some(igvm) = guest.igvm {
+        return machines.iter().map(|machine| expect_igvm(guest, igvm, machine)).collect();
+    }
     let prepared = Prepared::of(guest)?;
     let mut sections = BTreeMap::new();
     let mut chains: BTreeMap<Seed, Vec<Sha384>> = BTreeMap::new();
@@ -257,6 +271,31 @@ fn measurement(
         confidence: Confidence::ToolsAgree,
         ..Measurement::default()
     }
+}
+
+/// An IGVM file carries the whole launch, firmware included.
+fn expect_igvm(guest: &Guest<'_>, igvm: &[u8], machine: &Machine) -> Result<Measurement> {
+    let profile = ovmf::profile_of(machine)?;
+    if let Some(epoch) = profile.lacks(TEE.name, machine, Effect::Igvm) {
+        return Err(ovmf::too_early(TEE.name, machine, epoch));
+    }
+    let rules = profile.igvm.ok_or_else(|| Error::Unsupported {
+        what: format!("an IGVM file under `{}`", machine.vmm),
+        why: "how it loads one is not known".to_string(),
+    })?;
+    let mut chain = Chain::new(Sha384::ZERO);
+    crate::measure::vmm::igvm::steps(rules, igvm, machine)?
+        .into_iter()
+        .for_each(|s| chain.launch(s));
+    let beside = guest.firmware.or(guest.kernel).or(guest.initrd).is_some();
+    let warning =
+        "firmware, kernel and initrd beside an IGVM file are not measured: they are left out";
+    Ok(Measurement {
+        registers: vec![Register::new("measurement", chain.digest())],
+        warnings: beside.then(|| warning.to_string()).into_iter().collect(),
+        confidence: Confidence::ToolsAgree,
+        ..Measurement::default()
+    })
 }
 
 fn feature_doubts(machine: &Machine) -> Vec<String> {

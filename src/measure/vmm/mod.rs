@@ -1,12 +1,18 @@
 //! Which pages and events each VMM brings, in which order, one file per VMM.
 
+pub mod cloud_hypervisor_kvm;
+pub mod cloud_hypervisor_mshv;
+pub mod ec2;
 pub mod ec2_legacy;
+pub mod file_order;
 pub mod gce;
+pub mod hyperv;
+pub mod igvm;
 pub mod qemu;
 pub mod qemu_legacy_vm;
 pub mod sev;
 pub mod tdvf;
-pub mod tdvf;
+pub mod vanadium;
 
 use super::machine::Kind;
 use super::{Machine, Setting};
@@ -23,6 +29,8 @@ pub struct Profile {
     pub epochs: &'static [Epoch],
     /// How it launches SEV, SEV-ES and SEV-SNP guests.
     pub sev: Option<&'static sev::Launch>,
+    /// How it launches IGVM files as SEV-SNP guests.
+    pub igvm: Option<&'static igvm::Rules>,
 }
 
 /// A version from which a VMM, or the kernel below it, measures something else.
@@ -69,7 +77,7 @@ pub enum Effect {
 impl Profile {
     /// A row that launches nothing yet: the base of every row.
     pub const fn new(name: &'static str, about: &'static str) -> Self {
-        Self { name, about, epochs: &[], sev: None }
+        Self { name, about, epochs: &[], sev: None, igvm: None }
     }
 }
 
@@ -111,8 +119,18 @@ pub const HOST_KERNEL: Setting = Setting {
 };
 
 /// Every VMM, in the order of the docs.
-pub const VMMS: &[Profile] =
-    &[qemu::PROFILE, qemu_legacy_vm::PROFILE, ec2::PROFILE, ec2_legacy::PROFILE, gce::PROFILE];
+pub const VMMS: &[Profile] = &[
+    qemu::PROFILE,
+    qemu_legacy_vm::PROFILE,
+    ec2::PROFILE,
+    ec2_legacy::PROFILE,
+    gce::PROFILE,
+    file_order::PROFILE,
+    vanadium::PROFILE,
+    hyperv::PROFILE,
+    cloud_hypervisor_kvm::PROFILE,
+    cloud_hypervisor_mshv::PROFILE,
+];
 
 /// The VMM called `name`.
 pub fn profile(name: &str) -> Option<&'static Profile> {

@@ -1,5 +1,6 @@
 //! QEMU on KVM, with VMs created by `KVM_SEV_INIT2` (Linux 6.10 and later).
 
+use super::igvm::{Empty, Order, Rules, Vps};
 use super::sev::{self, Launch, Memory, Rdx};
 use super::{Component, Effect, Epoch, Profile};
 
@@ -7,6 +8,7 @@ use super::{Component, Effect, Epoch, Profile};
 pub const PROFILE: Profile = Profile {
     epochs: EPOCHS,
     sev: Some(&SEV),
+    igvm: Some(&IGVM),
     ..Profile::new("qemu", "QEMU on KVM; encrypted AMD guests as of Linux 6.10")
 };
 
@@ -21,6 +23,15 @@ pub const SEV: Launch = Launch {
     memory: Memory::Zero,
     cpuid_last: false,
     vmsa_gpa: sev::last_page_of_48_bits,
+};
+
+/// IGVM files since QEMU 10.1 (`backends/igvm.c`). SEV features come from the file.
+pub const IGVM: Rules = Rules {
+    order: Order::Queued,
+    empty: Empty::Normal,
+    whole_areas: true,
+    skips_shared: false,
+    vps: Vps::Kvm(&SEV),
 };
 
 /// Changes of QEMU and of KVM below it that move a digest.

@@ -7,13 +7,14 @@ use anyhow::Context as _;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use serde_json::{Value, json};
 
+use super::emit::{Emit, forms};
 use super::failure::Failure;
 use super::{Answer, Outcome, Session};
 use crate::assemble::acpi;
 use crate::digest;
 use crate::measure::machine::Kind;
 use crate::measure::{self, File, Guest, Machine, Measurement, Setting, TEES, Tee};
-use crate::reference;
+use crate::reference::{self, Emitter};
 
 /// Compute the registers that a guest will report, for each machine
 ///
@@ -29,9 +30,9 @@ pub(super) struct Measure {
     /// VMMs, each with its version where it matters: qemu@10.1
     #[arg(long, value_name = "VMM", value_delimiter = ',')]
     vmm: Vec<String>,
-    /// Text form of the values
-    #[arg(long, value_name = "FORM", default_value = "hex")]
-    format: Format,
+    /// Form of the values: text for people, or a form of reference values
+    #[arg(long, value_name = "FORM", default_value = "hex", value_parser = forms(TEXTS))]
+    format: String,
     /// A warning is an error
     #[arg(long)]
     strict: bool,
@@ -40,15 +41,16 @@ pub(super) struct Measure {
     parts: bool,
     #[command(flatten)]
     given: Given,
+    #[command(flatten)]
+    emit: Emit,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Format {
-    /// Lower-case hexadecimal
-    Hex,
-    /// Base64 of the value's bytes
-    Base64,
-}
+/// Text forms, beside those of `reference::EMITTERS`.
+const TEXTS: &[(&str, &str)] =
+    &[("hex", "Lower-case hexadecimal"), ("base64", "Base64 of the value's bytes")];
+
+/// A machine and what was found for it.
+type Shown<'a> = (&'a Machine, &'a Measurement);
 
 fn names() -> clap::builder::PossibleValuesParser {
     TEES.iter().map(|tee| clap::builder::PossibleValue::new(tee.name).help(tee.about)).into()
@@ -62,6 +64,9 @@ impl Measure {
         let found = (tee.expect)(&guest(&files), &machines).map_err(Failure::input)?;
         let shown: Vec<_> = machines.iter().zip(&found).collect();
         self.warn(session, &found)?;
+        if let Ok(form) = reference::emitter(&self.format) {
+            return self.emit(session, form, tee, &shown);
+        }
         let json = answer(tee, &shown)?;
         session.output.answer(&json, || self.text(tee, &shown, session.global.quiet))?;
         Ok(Answer::Yes)
@@ -81,10 +86,22 @@ impl Measure {
         }
     }
 
-    fn text(&self, tee: &Tee, shown: &[(&Machine, &Measurement)], bare: bool) -> String {
-        let form = |value: &[u8]| match self.format {
-            Format::Hex => digest::hex(value),
-            Format::Base64 => digest::base64(value),
+    /// Prints a form of reference values.
+    fn emit(&self, session: &Session, form: &Emitter, tee: &Tee, shown: &[Shown<'_>]) -> Outcome {
+        let entry =
+            |(machine, found): &Shown<'_>| reference::Machine::new(tee.name, machine, found);
+        let document = reference::Document::of_machines(shown.iter().map(entry).collect());
+        let settings = self.emit.settings()?;
+        let emitted = form.emit(&document, &settings).map_err(Failure::input)?;
+        emitted.warnings.iter().for_each(|warning| session.output.warn(warning));
+        session.output.raw(&emitted.content)?;
+        Ok(Answer::Yes)
+    }
+
+    fn text(&self, tee: &Tee, shown: &[Shown<'_>], bare: bool) -> String {
+        let form = |value: &[u8]| match self.format.as_str() {
+            "base64" => digest::base64(value),
+            _ => digest::hex(value),
         };
         let mut lines = Vec::new();
         for (machine, measurement) in shown {
@@ -102,8 +119,8 @@ impl Measure {
 }
 
 /// The answer as JSON; `events` and `warnings` are there even where they are empty.
-fn answer(tee: &Tee, shown: &[(&Machine, &Measurement)]) -> Result<Value, Failure> {
-    let one = |(machine, measurement): &(&Machine, &Measurement)| {
+fn answer(tee: &Tee, shown: &[Shown<'_>]) -> Result<Value, Failure> {
+    let one = |(machine, measurement): &Shown<'_>| {
         let entry = reference::Machine::new(tee.name, machine, measurement);
         let mut value = serde_json::to_value(entry).map_err(Failure::internal)?;
         let parts: BTreeMap<_, _> =

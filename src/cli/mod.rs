@@ -8,6 +8,7 @@
 mod build;
 mod check;
 mod completions;
+mod emit;
 mod environment;
 mod explain;
 pub mod failure;

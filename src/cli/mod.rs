@@ -17,6 +17,7 @@ mod lock;
 mod measure;
 mod new;
 pub mod output;
+mod publish;
 mod recipe;
 mod schema;
 mod surroundings;
@@ -71,6 +72,7 @@ verbs! {
     Measure in measure,
     Inspect in inspect,
     Explain in explain,
+    Publish in publish,
     Schema in schema,
     Completions in completions,
 }

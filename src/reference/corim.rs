@@ -4,7 +4,10 @@
 //! text key: what belongs together stays together, and trustee's extractor (which skips integrity
 //! registers silently) stores each under `guestsmith/RECIPE/MACHINE/REGISTER/digests`.
 
-use ciborium::Value;
+use std::collections::BTreeMap;
+
+use ciborium::Value as Cbor;
+use serde_json::{Value, json};
 
 use super::cbor::{encode, map, tag};
 use super::emitter::pretty;
@@ -50,8 +53,8 @@ const VENDOR: &str = "guestsmith";
 pub(super) fn unsigned(document: &Document) -> Result<Vec<u8>> {
     let triples = document.machines.iter().map(|machine| triple(document.name(), machine));
     let comid = map([
-        (1, map([(0, Value::from(format!("guestsmith/{}", document.name())))])), // tag identity
-        (4, map([(0, Value::Array(triples.collect::<Result<_>>()?))])), // reference triples
+        (1, map([(0, Cbor::from(format!("guestsmith/{}", document.name())))])), // tag identity
+        (4, map([(0, Cbor::Array(triples.collect::<Result<_>>()?))])),          // reference triples
     ]);
     let id = match &document.recipe {
         Some(recipe) => format!("guestsmith/{}/{}", recipe.name, recipe.lock_sha256),
@@ -61,8 +64,8 @@ pub(super) fn unsigned(document: &Document) -> Result<Vec<u8>> {
 }
 
 /// A CoRIM map around one CoMID.
-pub(super) fn wrap(id: &str, profile: Option<&str>, comid: &Value) -> Result<Vec<u8>> {
-    let tags = Value::Array(vec![tag(COMID, Value::Bytes(encode(comid)?))]);
+pub(super) fn wrap(id: &str, profile: Option<&str>, comid: &Cbor) -> Result<Vec<u8>> {
+    let tags = Cbor::Array(vec![tag(COMID, Cbor::Bytes(encode(comid)?))]);
     let corim = match profile {
         Some(uri) => map([(0, id.into()), (1, tags), (3, tag(32, uri.into()))]), // 32: RFC 8949, URI
         None => map([(0, id.into()), (1, tags)]),
@@ -71,38 +74,66 @@ pub(super) fn wrap(id: &str, profile: Option<&str>, comid: &Value) -> Result<Vec
 }
 
 /// An environment that is a class with vendor and model.
-pub(super) fn environment(vendor: &str, model: &str) -> Value {
+pub(super) fn environment(vendor: &str, model: &str) -> Cbor {
     map([(0, map([(1, vendor.into()), (2, model.into())]))])
 }
 
 /// A measurement: text key, one value.
-pub(super) fn measurement(key: &str, value: (u64, Value)) -> Value {
+pub(super) fn measurement(key: &str, value: (u64, Cbor)) -> Cbor {
     map([(0, key.into()), (1, map([value]))])
 }
 
-/// Digests with an algorithm of the IANA Named Information Hash Algorithm registry.
-pub(super) fn digest(bytes: Vec<u8>) -> Option<(u64, Value)> {
-    let algorithm: u64 = match bytes.len() {
-        32 => 1, // sha-256
-        48 => 7, // sha-384
-        64 => 8, // sha-512
-        _ => return None,
-    };
-    Some((2, Value::Array(vec![Value::Array(vec![algorithm.into(), Value::Bytes(bytes)])])))
+/// Number of the hash of that width in IANA's Named Information Hash Algorithm registry.
+fn algorithm(width: usize) -> Option<u64> {
+    match width {
+        32 => Some(1), // sha-256
+        48 => Some(7), // sha-384
+        64 => Some(8), // sha-512
+        _ => None,
+    }
 }
 
-fn triple(recipe: &str, machine: &Machine) -> Result<Value> {
+/// The digests of a measurement: one, with its algorithm.
+pub(super) fn digest(bytes: Vec<u8>) -> Option<(u64, Cbor)> {
+    let algorithm = algorithm(bytes.len())?;
+    Some((2, Cbor::Array(vec![Cbor::Array(vec![algorithm.into(), Cbor::Bytes(bytes)])])))
+}
+
+fn triple(recipe: &str, machine: &Machine) -> Result<Cbor> {
     let mut measurements = Vec::new();
     for (register, value) in &machine.registers {
         let bytes = unhex(value).map_err(|error| super::Error::Text(error.to_string()))?;
-        // SM3 has no number in the registry, and SE's values are no plain digests.
-        let plain = ["csv", "se"].contains(&machine.tee.as_str());
-        let value = digest(bytes.clone()).filter(|_| !plain);
-        let value = value.unwrap_or_else(|| (4, tag(BYTES, Value::Bytes(bytes))));
+        let value = digest(bytes.clone()).filter(|_| is_digest(machine, bytes.len()));
+        let value = value.unwrap_or_else(|| (4, tag(BYTES, Cbor::Bytes(bytes))));
         measurements.push(measurement(claim(register), value));
     }
     let model = format!("{recipe}/{}", slug(machine));
-    Ok(Value::Array(vec![environment(VENDOR, &model), Value::Array(measurements)]))
+    Ok(Cbor::Array(vec![environment(VENDOR, &model), Cbor::Array(measurements)]))
+}
+
+/// What trustee's extractor makes of the CoRIM: name to value (`rvps/src/extractors/corim/mod.rs`).
+///
+/// # Errors
+/// The document does not check.
+pub fn values(document: &Document) -> Result<BTreeMap<String, Value>> {
+    let document = document.canonical()?;
+    let mut values = BTreeMap::new();
+    for machine in &document.machines {
+        let path = format!("{VENDOR}/{}/{}", document.name(), slug(machine));
+        for (register, value) in &machine.registers {
+            let path = format!("{path}/{}", claim(register));
+            match is_digest(machine, value.len() / 2) {
+                true => values.insert(format!("{path}/digests"), json!([value])),
+                false => values.insert(format!("{path}/raw_bytes"), json!(value)),
+            };
+        }
+    }
+    Ok(values)
+}
+
+/// SM3 has no number in the registry, and SE's values are no plain digests.
+fn is_digest(machine: &Machine, width: usize) -> bool {
+    !["csv", "se"].contains(&machine.tee.as_str()) && algorithm(width).is_some()
 }
 
 /// The name of a register as verifiers write it.
@@ -140,12 +171,12 @@ mod tests {
     #[test]
     fn every_register_has_its_own_path() {
         let bytes = unsigned(&document().canonical().expect("canonical")).expect("a CoRIM");
-        let corim: Value = ciborium::from_reader(&bytes[..]).expect("CBOR");
-        let Value::Tag(501, corim) = corim else { panic!("no tag 501") };
+        let corim: Cbor = ciborium::from_reader(&bytes[..]).expect("CBOR");
+        let Cbor::Tag(501, corim) = corim else { panic!("no tag 501") };
         let tags = corim.as_map().expect("map")[1].1.as_array().expect("tags").clone();
-        let Value::Tag(506, comid) = &tags[0] else { panic!("no tag 506") };
+        let Cbor::Tag(506, comid) = &tags[0] else { panic!("no tag 506") };
         let comid = comid.as_bytes().expect("bytes");
-        let comid: Value = ciborium::from_reader(&comid[..]).expect("CBOR");
+        let comid: Cbor = ciborium::from_reader(&comid[..]).expect("CBOR");
         let triples = comid.as_map().expect("map")[1].1.as_map().expect("map")[0].1.clone();
         let mut paths = Vec::new();
         for triple in triples.as_array().expect("triples") {

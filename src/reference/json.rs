@@ -151,3 +151,34 @@ fn check_hex(what: &str, text: &str, width: Option<usize>) -> Result<()> {
     let expected = format!("{size} lower-case hexadecimal digits");
     Err(Error::Value { what: what.to_string(), expected, found: format!("`{text}`") })
 }
+
+impl Document {
+    /// One document of several of the same build, as when machines were measured one by one.
+    ///
+    /// # Errors
+    /// There is none, they are of different builds, or they contradict each other.
+    pub fn join(documents: Vec<Self>) -> Result<Self> {
+        let mut documents = documents.into_iter();
+        let mut joined = documents.next().ok_or_else(|| Error::Empty {
+            what: "document".to_string(),
+            why: "nothing was given".to_string(),
+        })?;
+        for document in documents {
+            if document.recipe != joined.recipe || document.artifacts != joined.artifacts {
+                let lock = |document: &Self| {
+                    let recipe = document.recipe.as_ref();
+                    recipe.map_or("no recipe".to_string(), |r| format!("lock {}", r.lock_sha256))
+                };
+                return Err(Error::Conflict {
+                    what: "the build of these documents".to_string(),
+                    first: lock(&joined),
+                    second: lock(&document),
+                    why: "values of two builds, mixed, would pass a guest made of parts of both",
+                });
+            }
+            joined.machines.extend(document.machines);
+        }
+        joined.machines.dedup();
+        joined.canonical()
+    }
+}

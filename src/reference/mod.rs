@@ -24,6 +24,7 @@ mod spdx;
 mod table;
 mod uuid;
 
+pub use corim::values as corim_values;
 pub use document::*;
 pub use emitter::{EMITTERS, Emitted, Emitter, Settings, emitter};
 pub use json::schema;

@@ -164,7 +164,10 @@ pub fn values(
     }
     for row in NAMES {
         let Origin::Build(of) = row.origin else { continue };
-        let found: BTreeSet<_> = document.machines.iter().filter_map(of).collect();
+        let mut found: BTreeSet<_> = document.machines.iter().filter_map(of).collect();
+        // Of another platform, as Azure's own firmware: beside ours.
+        let supplied = settings.platform.get(row.name).and_then(Value::as_array);
+        found.extend(supplied.into_iter().flatten().filter_map(Value::as_str));
         match (row.shape, found.len()) {
             (_, 0) => continue,
             (Shape::Scalar, 1) => values.insert(row.name, json!(found.first())),
@@ -200,8 +203,12 @@ fn unknown(name: &str) -> Error {
 /// A supplied value in the shape of its name: a single value becomes a list where the policy wants
 /// one, and numbers or truth values become text where the claim is text.
 fn shaped(row: &Name, value: &Value) -> Result<Value> {
-    if !matches!(row.origin, Origin::Platform) {
-        return Err(wrong(row, "nothing: the build decides this value", value));
+    if !matches!(row.origin, Origin::Platform) && !matches!(value, Value::Array(_)) {
+        return Err(wrong(
+            row,
+            "a list of further values, or nothing: the build decides this one",
+            value,
+        ));
     }
     match (row.shape, value) {
         (Shape::List, Value::Array(items)) if items.is_empty() => {

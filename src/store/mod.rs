@@ -16,6 +16,7 @@
 //! whatever writes to an entry afterwards shows; a medium that decays silently, or somebody who puts
 //! the time back, does not. Such an entry is found as soon as its bytes are used.
 
+pub mod api;
 pub mod entries;
 pub mod http;
 pub mod location;

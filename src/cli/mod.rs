@@ -19,6 +19,7 @@ mod new;
 pub mod output;
 mod publish;
 mod recipe;
+mod report;
 mod schema;
 mod surroundings;
 
@@ -73,6 +74,7 @@ verbs! {
     Inspect in inspect,
     Explain in explain,
     Publish in publish,
+    Report in report,
     Schema in schema,
     Completions in completions,
 }

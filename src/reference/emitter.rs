@@ -81,6 +81,7 @@ pub const EMITTERS: &[Emitter] = &[
     cca::EMITTER,
     configmap::EMITTER,
     table::EMITTER,
+    html::EMITTER,
 ];
 
 /// The form called `name`.

@@ -13,6 +13,7 @@ mod cyclonedx;
 mod document;
 pub mod dsse;
 mod emitter;
+mod html;
 mod intoto;
 mod json;
 mod launch;

@@ -1,0 +1,291 @@
+//! Publishing: what the services hold afterwards, and what is said when they refuse.
+#![expect(clippy::disallowed_methods, reason = "tokens are valid from now on")]
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use guestsmith::publish::key::Key;
+use serde_json::{Value, json};
+
+use crate::command::run;
+use crate::kbs_server::{Admin, Fault, Kbs};
+
+/// The private key of RFC 8410 section 10.3: known to everybody.
+const ED25519: &str = "-----BEGIN PRIVATE KEY-----
+MC4CAQAwBQYDK2VwBCIEINTuctv5E1hK1bbY8fdp+K06/nwoy/HU++CXqI9EdVhC
+-----END PRIVATE KEY-----
+";
+
+/// A build's output directory with two artifacts, a key, and room for more.
+struct Build {
+    dir: tempfile::TempDir,
+}
+
+impl Build {
+    fn new() -> Self {
+        let build = Self { dir: tempfile::tempdir().expect("a directory") };
+        fs::create_dir(build.path("out")).expect("a directory");
+        let artifact = |name: &str, bytes: &[u8]| {
+            fs::write(build.path("out").join(name), bytes).expect("a file");
+            let sha256 = guestsmith::digest::Sha256::of(bytes).to_string();
+            json!({"name": name, "size": bytes.len(), "sha256": sha256})
+        };
+        let artifacts = [artifact("initrd", b"an initrd"), artifact("kernel", b"a kernel")];
+        let document = json!({
+            "version": 1,
+            "tool": "guestsmith 0.1.0",
+            "recipe": {
+                "name": "guest", "arch": "x86_64", "epoch": "2026-11-01T00:00:00Z",
+                "sha256": "0a".repeat(32), "lock_sha256": "0b".repeat(32),
+            },
+            "artifacts": artifacts,
+            "machines": [
+                {
+                    "tee": "sev-snp", "vmm": "qemu", "vcpus": 1, "confidence": "tools-agree",
+                    "registers": {"measurement": "01".repeat(48)},
+                },
+                {
+                    "tee": "tdx", "vmm": "qemu", "confidence": "source",
+                    "registers": {
+                        "mrtd": "02".repeat(48), "rtmr1": "03".repeat(48), "rtmr2": "04".repeat(48),
+                    },
+                },
+            ],
+        });
+        fs::write(build.path("out/reference-values.json"), document.to_string()).expect("a file");
+        build.secret("key.pem", ED25519, 0o600);
+        build
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn text(&self, name: &str) -> String {
+        self.path(name).display().to_string()
+    }
+
+    fn secret(&self, name: &str, text: &str, mode: u32) -> String {
+        fs::write(self.path(name), text).expect("a file");
+        fs::set_permissions(self.path(name), fs::Permissions::from_mode(mode)).expect("mode");
+        self.text(name)
+    }
+
+    /// A run of `publish` on the build with further arguments.
+    fn publish(&self, arguments: &[&str]) -> (i32, String, String) {
+        let out = self.text("out");
+        run(&[&["publish", &out], arguments].concat())
+    }
+}
+
+fn key() -> Key {
+    Key::from_pem(ED25519).expect("a key")
+}
+
+/// A token as an identity provider writes it.
+fn token(claims: &Value) -> String {
+    let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    let text = format!("{}.{}", part(&json!({"alg": "EdDSA", "typ": "JWT"})), part(claims));
+    let signature = URL_SAFE_NO_PAD.encode(key().sign(text.as_bytes()));
+    format!("{text}.{signature}\n")
+}
+
+fn in_an_hour() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs() + 3600
+}
+
+#[test]
+fn a_kbs_of_each_generation_holds_the_values_afterwards() {
+    let build = Build::new();
+    let token = token(&json!({"role": "admin", "exp": in_an_hour()}));
+    let token = build.secret("token.jwt", &token, 0o640);
+    let key_file = build.text("key.pem");
+    for (admin, arguments) in [
+        (Admin::Open, vec![]),
+        (Admin::Key(key().public()), vec!["--auth-key", &key_file]),
+        (Admin::Role(key().public(), "admin"), vec!["--token", &token]),
+    ] {
+        let kbs = Kbs::start(admin, &[]);
+        let to = [&["--to", "kbs", "--place", &kbs.url][..], &arguments].concat();
+        let (code, stdout, stderr) = build.publish(&to);
+        assert_eq!((code, stderr.as_str()), (0, ""), "{stdout}");
+        assert!(stdout.ends_with("4 written, 0 unchanged, 0 not there\n"), "{stdout}");
+        assert_eq!(kbs.values()["snp_launch_measurement"], json!(["01".repeat(48)]));
+        assert_eq!(
+            kbs.values().keys().collect::<Vec<_>>(),
+            ["mr_td", "rtmr_1", "rtmr_2", "snp_launch_measurement",]
+        );
+        let posts = |kbs: &Kbs| kbs.requests().iter().filter(|r| r.starts_with("POST")).count();
+        assert_eq!(posts(&kbs), 1);
+        let (code, stdout, _) = build.publish(&to);
+        assert_eq!(code, 0);
+        assert!(stdout.ends_with("holds all of it already: nothing to do\n"), "{stdout}");
+        assert_eq!(posts(&kbs), 1, "the second time writes nothing");
+    }
+}
+
+#[test]
+fn a_dry_run_shows_the_request_and_sends_none() {
+    let build = Build::new();
+    let kbs = Kbs::start(Admin::Open, &[]);
+    let key = build.text("key.pem");
+    let to = ["--to", "kbs", "--place", &kbs.url, "--auth-key", &key, "--dry-run"];
+    let (code, stdout, stderr) = build.publish(&to);
+    assert_eq!((code, stderr.as_str()), (0, ""));
+    assert!(stdout.contains("POST http://127.0.0.1:"), "{stdout}");
+    assert!(stdout.contains("authorization: Bearer (not shown)"), "{stdout}");
+    assert!(stdout.contains("\"type\": \"sample\""), "{stdout}");
+    assert_eq!(kbs.requests(), [""; 0]);
+}
+
+#[test]
+fn what_one_refused_value_leaves_behind_is_told() {
+    let build = Build::new();
+    let kbs = Kbs::start(Admin::Open, &[]);
+    let to = ["--to", "kbs", "--place", &kbs.url, "--form", "rvps,rvps-uri", "--release", "v1"];
+    let (code, stdout, stderr) = build.publish(&to);
+    assert_eq!(code, 1, "{stderr}");
+    assert!(stderr.contains("storages refuse"), "{stderr}");
+    let refused = "NOT THERE  rvps:///guestsmith/guest/snp/snp_launch_measurement:v1: RVPS";
+    assert!(stdout.contains(refused), "{stdout}");
+    assert!(stdout.contains("letters, digits"), "{stdout}");
+    assert!(stdout.contains("written    snp_launch_measurement"), "{stdout}");
+    assert!(stdout.ends_with("4 written, 0 unchanged, 4 not there\n"), "{stdout}");
+}
+
+#[test]
+fn a_401_about_the_token_is_told_apart_from_one_about_a_value() {
+    let build = Build::new();
+    let old = token(&json!({"role": "admin", "exp": 1}));
+    let other = token(&json!({"role": "reader", "exp": in_an_hour()}));
+    let kbs = Kbs::start(Admin::Role(key().public(), "admin"), &[]);
+    let token = build.secret("other.jwt", &other, 0o600);
+    let (code, _, stderr) = build.publish(&["--to", "kbs", "--place", &kbs.url, "--token", &token]);
+    assert_eq!(code, 2);
+    assert!(stderr.contains("does not accept the administrator's key or token"), "{stderr}");
+    assert!(stderr.contains("AdminAuthAccess: admin access denied: role"), "{stderr}");
+    assert!(stderr.contains("clock says Tue, 24 Nov 2026"), "{stderr}");
+    assert!(!stderr.contains(other.trim()), "the token is shown");
+    let token = build.secret("old.jwt", &old, 0o600);
+    let (code, _, stderr) = build.publish(&["--to", "kbs", "--place", &kbs.url, "--token", &token]);
+    assert_eq!(code, 2);
+    assert!(stderr.contains("has expired"), "{stderr}");
+    assert_eq!(kbs.values().len(), 0);
+}
+
+#[test]
+fn passing_faults_are_overcome_and_lasting_ones_named() {
+    let build = Build::new();
+    for faults in [
+        &[Fault::Reset][..],
+        &[Fault::Truncated],
+        &[Fault::Status(500), Fault::Status(503)],
+        &[Fault::Slow(300)],
+    ] {
+        let kbs = Kbs::start(Admin::Open, faults);
+        let (code, stdout, stderr) = build.publish(&["--to", "kbs", "--place", &kbs.url]);
+        assert_eq!((code, stderr.as_str()), (0, ""), "{stdout}");
+    }
+    let kbs = Kbs::start(Admin::Open, &[Fault::Status(500); 3]);
+    let (code, _, stderr) = build.publish(&["--to", "kbs", "--place", &kbs.url]);
+    assert_eq!(code, 2);
+    assert!(stderr.contains("answered status 500"), "{stderr}");
+    let kbs = Kbs::start(Admin::Open, &[Fault::Slow(5000); 3]);
+    let to = ["--to", "kbs", "--place", &kbs.url, "--patience", "1"];
+    let (code, _, stderr) = build.publish(&to);
+    assert_eq!(code, 2);
+    assert!(stderr.contains("timeout") && stderr.contains("attempt 3"), "{stderr}");
+}
+
+#[test]
+fn keys_that_everybody_can_read_are_refused_and_none_is_shown() {
+    let build = Build::new();
+    let open = build.secret("open.pem", ED25519, 0o644);
+    let (code, _, stderr) = build.publish(&["--to", "dir", "--place", "/nowhere", "--key", &open]);
+    assert_eq!(code, 2);
+    assert!(stderr.contains("can be used by everybody (mode 644)"), "{stderr}");
+    let broken = build.secret("broken.pem", &ED25519.replace("MC4C", "MC5C"), 0o600);
+    let (code, _, stderr) =
+        build.publish(&["--to", "dir", "--place", "/nowhere", "--key", &broken]);
+    assert_eq!(code, 2);
+    assert!(stderr.contains("broken.pem is no key"), "{stderr}");
+    assert!(!stderr.contains("NTuctv5E1hK1bbY8fdp"), "{stderr}");
+}
+
+#[test]
+fn a_bundle_verifies_until_a_byte_of_it_changes() {
+    let build = Build::new();
+    let (bundle, key_file) = (build.text("bundle"), build.text("key.pem"));
+    let (code, _, stderr) =
+        build.publish(&["--to", "bundle", "--place", &bundle, "--key", &key_file]);
+    assert_eq!(code, 0, "{stderr}");
+    let bundle = Path::new(&bundle);
+    let public = key().public();
+    let verify = || guestsmith::publish::verify_bundle(bundle, Some(&public)).expect("a bundle");
+    let verdict = verify();
+    assert!(verdict.signed && verdict.files >= 10, "{verdict:?}");
+    assert_eq!(verdict.problems, [""; 0]);
+    let (code, stdout, _) =
+        build.publish(&["--to", "bundle", "--place", &build.text("bundle"), "--key", &key_file]);
+    assert_eq!(code, 0);
+    assert!(stdout.contains("nothing to do"), "{stdout}");
+    for name in fs::read_dir(bundle).expect("files").map(|e| e.expect("a file").file_name()) {
+        let path = bundle.join(&name);
+        let good = fs::read(&path).expect("a file");
+        let mut bad = good.clone();
+        bad[good.len() / 2] ^= 1;
+        fs::write(&path, bad).expect("a file");
+        let verdict = guestsmith::publish::verify_bundle(bundle, Some(&public));
+        let found = verdict.map_or(true, |verdict| !verdict.problems.is_empty());
+        assert!(found, "{name:?} was changed");
+        fs::write(&path, good).expect("a file");
+    }
+    fs::write(bundle.join("extra"), "x").expect("a file");
+    assert_eq!(verify().problems, ["extra is not listed in SHA256SUMS"]);
+}
+
+#[test]
+fn an_oci_layout_is_the_same_each_time_and_its_descriptors_hold() {
+    let build = Build::new();
+    let key_file = build.text("key.pem");
+    for place in ["a", "b"] {
+        let place = build.text(place);
+        let to = ["--to", "oci", "--place", &place, "--key", &key_file, "--release", "v1"];
+        assert_eq!(build.publish(&to).0, 0);
+    }
+    let index = |place: &str| fs::read(build.path(place).join("index.json")).expect("an index");
+    assert_eq!(index("a"), index("b"));
+    let index: Value = serde_json::from_slice(&index("a")).expect("JSON");
+    let blob = |descriptor: &Value| {
+        let digest = descriptor["digest"].as_str().expect("a digest").replace(':', "/");
+        let bytes = fs::read(build.path("a/blobs").join(&digest)).expect("a blob");
+        let found = guestsmith::digest::Sha256::of(&bytes).to_string();
+        assert!(digest.ends_with(&found) && descriptor["size"] == bytes.len());
+        bytes
+    };
+    let manifests = index["manifests"].as_array().expect("manifests");
+    assert_eq!(manifests.len(), 2, "the values, and the provenance that refers to them");
+    let statement: Value = serde_json::from_slice(&blob(&manifests[1])).expect("JSON");
+    assert_eq!(statement["subject"]["digest"], manifests[0]["digest"]);
+    for manifest in manifests {
+        let manifest: Value = serde_json::from_slice(&blob(manifest)).expect("JSON");
+        manifest["layers"].as_array().expect("layers").iter().for_each(|layer| {
+            blob(layer);
+        });
+    }
+}
+
+#[test]
+fn documents_of_two_builds_are_not_mixed() {
+    let (one, two) = (Build::new(), Build::new());
+    let path = two.path("out/reference-values.json");
+    let text = fs::read_to_string(&path).expect("a file").replace("0b0b", "0c0c");
+    fs::write(&path, text).expect("a file");
+    let (code, _, stderr) = one.publish(&[&two.text("out"), "--to", "dir", "--place", "/nowhere"]);
+    assert_eq!(code, 2);
+    assert!(stderr.contains("values of two builds, mixed"), "{stderr}");
+}

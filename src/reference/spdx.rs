@@ -25,7 +25,7 @@ fn bill(document: &Document) -> Result<Value> {
         "versionInfo": recipe.lock_sha256,
         "downloadLocation": "NOASSERTION",
         "filesAnalyzed": false,
-        "primaryPackagePurpose": "OPERATING-SYSTEM",
+        "primaryPackagePurpose": "OPERATING_SYSTEM",
     })];
     let mut relations = vec![relation("SPDXRef-DOCUMENT", "DESCRIBES", GUEST)];
     for artifact in &document.artifacts {

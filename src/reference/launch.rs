@@ -97,7 +97,7 @@ fn only_one(document: &Document) -> Result<(&'static Platform, &str)> {
             what: "the launch measurement".to_string(),
             first: (*first).clone(),
             second: (*second).clone(),
-            why: "the profile has room for one: choose a machine with --machine",
+            why: "the profile has room for one: measure one machine",
         }),
     }
 }
@@ -117,7 +117,7 @@ mod tests {
     fn one_measurement_and_a_version_number_are_asked_for() {
         let mut document = document();
         let several = emit(&document, &Settings::default()).expect_err("three").to_string();
-        assert!(several.contains("choose a machine"), "{several}");
+        assert!(several.contains("measure one machine"), "{several}");
         document.machines.truncate(1);
         let unversioned = emit(&document, &Settings::default()).expect_err("no SVN").to_string();
         assert!(unversioned.contains("--svn"), "{unversioned}");

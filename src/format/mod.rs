@@ -5,6 +5,7 @@
 
 pub mod acpi;
 pub mod ar;
+pub mod arm64_image;
 pub mod bzimage;
 pub mod cbor;
 pub mod cpio;
@@ -14,6 +15,7 @@ pub mod eif;
 pub mod elf;
 pub mod eventlog;
 pub mod fat;
+pub mod fdt;
 pub mod fv;
 pub mod fw_cfg;
 pub mod gpt;

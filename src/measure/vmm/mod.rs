@@ -136,3 +136,4 @@ pub const VMMS: &[Profile] = &[
 pub fn profile(name: &str) -> Option<&'static Profile> {
     VMMS.iter().find(|profile| profile.name == name)
 }
+pub mod realm;

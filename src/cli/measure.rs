@@ -137,8 +137,8 @@ fn answer(tee: &Tee, shown: &[Shown<'_>]) -> Result<Value, Failure> {
     Ok(json!({ "machines": machines }))
 }
 
-/// Files by name; the guest borrows from them.
-type Files = BTreeMap<&'static str, Vec<u8>>;
+/// Files by name, in the order of the command line; the guest borrows from them.
+type Files = Vec<(&'static str, Vec<u8>)>;
 
 fn guest<'a>(files: &'a Files) -> Guest<'a> {
     let mut guest = Guest::default();
@@ -155,7 +155,7 @@ fn guest<'a>(files: &'a Files) -> Guest<'a> {
 /// Flags that the tables of TEEs ask for.
 #[derive(Debug, Default)]
 struct Given {
-    files: BTreeMap<String, String>,
+    files: Vec<(String, String)>,
     settings: BTreeMap<String, Vec<String>>,
 }
 
@@ -205,7 +205,7 @@ impl Given {
                 "acpi" => acpi::bundle(value.as_ref())?,
                 _ => fs::read(value).with_context(|| format!("cannot read {value}"))?,
             };
-            files.insert(file.name, bytes);
+            files.push((file.name, bytes));
         }
         Ok(files)
     }
@@ -216,7 +216,10 @@ impl clap::Args for Given {
         let file = |(file, tees): (File, Vec<_>)| {
             let value = if file == measure::guest::CMDLINE { "STRING" } else { "FILE" };
             let help = for_tees(file.about, &tees);
-            Arg::new(file.name).long(file.name).help(help).value_name(value).help_heading("Guest")
+            let arg = Arg::new(file.name).long(file.name).help(help).value_name(value);
+            let several = Guest::default().place(file.name).is_none() && value == "FILE";
+            let action = if several { ArgAction::Append } else { ArgAction::Set };
+            arg.action(action).help_heading("Guest")
         };
         let setting = |(setting, tees): (Setting, Vec<_>)| {
             let help = for_tees(setting.about, &tees);
@@ -247,8 +250,8 @@ impl clap::FromArgMatches for Given {
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
         for (file, _) in files() {
-            let value = matches.get_one::<String>(file.name).cloned();
-            self.files.extend(value.map(|value| (file.name.to_string(), value)));
+            let values = matches.get_many::<String>(file.name).into_iter().flatten();
+            self.files.extend(values.map(|value| (file.name.to_string(), value.clone())));
         }
         for (setting, _) in settings() {
             if let Some(values) = matches.get_many::<String>(setting.name) {

@@ -148,8 +148,16 @@ pub struct Tee {
 }
 
 /// Every TEE, in the order of the docs.
-pub const TEES: &[Tee] =
-    &[tee::sev::TEE, tee::sev_es::TEE, tee::snp::TEE, tee::tdx::TDX, tee::vtpm::VTPM];
+pub const TEES: &[Tee] = &[
+    tee::sev::TEE,
+    tee::sev_es::TEE,
+    tee::snp::TEE,
+    tee::tdx::TDX,
+    tee::cca::TEE,
+    tee::sgx::TEE,
+    tee::nitro::TEE,
+    tee::vtpm::VTPM,
+];
 
 impl Tee {
     /// The setting called `name`, if the TEE takes it.

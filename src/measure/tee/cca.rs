@@ -5,14 +5,242 @@
 //! no longer measures RIPAS.
 
 use alloc::borrow::Cow;
-use alloc::string::ToString;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use zerocopy::little_endian::U64;
 use zerocopy::{Immutable, IntoBytes};
 
-use crate::digest::{Sha256, Sha384, Sha512};
-use crate::measure::{Error, Result};
+use crate::digest::{Sha256, Sha384, Sha512, unhex};
+use crate::measure::event::Event;
+use crate::measure::guest::{CMDLINE, DTB, FIRMWARE, INITRD, KERNEL};
+use crate::measure::machine::{Kind, MEMORY, VCPUS};
+use crate::measure::vmm::realm::{self, Launch, Shape};
+use crate::measure::{Confidence, Error, File, Guest, Machine, Measurement, Register, Result};
+use crate::measure::{Setting, Tee, Value};
+
+/// The row of Arm CCA.
+pub const TEE: Tee = Tee {
+    name: "cca",
+    about: "Arm CCA: a realm booted from a kernel or from firmware",
+    vmms: &["qemu", "kvmtool", "cloud-hypervisor"],
+    takes: &[
+        VCPUS,
+        MEMORY,
+        HASH,
+        RMM,
+        IPA_BITS,
+        NUM_BPS,
+        NUM_WPS,
+        SVE_VL,
+        PMU,
+        PMU_NUM_CTRS,
+        LPA2,
+        ITS,
+        FLAGS,
+        RPV,
+    ],
+    reads: &[FIRMWARE, KERNEL, INITRD, CMDLINE, DTB, REM_EVENTS],
+    registers: &["rim", "rem0", "rem1", "rem2", "rem3", "rpv"],
+    expect,
+};
+
+const HASH: Setting = Setting {
+    name: "hash",
+    about: "Hash of the realm (default: sha512, under kvmtool sha256)",
+    kind: Kind::Choice(&["sha256", "sha384", "sha512"]),
+};
+const RMM: Setting = Setting {
+    name: "rmm",
+    about: "Interface of the Realm Management Monitor (default 1.0); 2.0 measures no RIPAS",
+    kind: Kind::Choice(&["1.0", "2.0"]),
+};
+const IPA_BITS: Setting = Setting {
+    name: "ipa-bits",
+    about: "Address bits that the host offers; a VMM that needs fewer asks for fewer",
+    kind: Kind::Count,
+};
+const NUM_BPS: Setting =
+    Setting { name: "num-bps", about: "Breakpoints of a vCPU", kind: Kind::Count };
+const NUM_WPS: Setting =
+    Setting { name: "num-wps", about: "Watchpoints of a vCPU", kind: Kind::Count };
+const SVE_VL: Setting = Setting {
+    name: "sve-vl",
+    about: "Vector length of SVE in bits; 0 for none (default)",
+    kind: Kind::Number,
+};
+const PMU: Setting =
+    Setting { name: "pmu", about: "The realm has a performance monitor", kind: Kind::Flag };
+const PMU_NUM_CTRS: Setting = Setting {
+    name: "pmu-num-ctrs",
+    about: "Counters of the performance monitor",
+    kind: Kind::Number,
+};
+const LPA2: Setting =
+    Setting { name: "lpa2", about: "The realm has large physical addresses", kind: Kind::Flag };
+const ITS: Setting = Setting {
+    name: "its",
+    about: "The interrupt controller of our device tree has an ITS (default true)",
+    kind: Kind::Flag,
+};
+const FLAGS: Setting = Setting {
+    name: "realm-flags",
+    about: "Further bits of the realm's flags (RMM 2.0: 8 device assignment, 0x80 MEC policy)",
+    kind: Kind::Number,
+};
+const RPV: Setting = Setting {
+    name: "personalization-value",
+    about: "Realm personalization value, up to 64 bytes in hexadecimal; not part of the RIM",
+    kind: Kind::Text,
+};
+const REM_EVENTS: File =
+    File { name: "rem-events", about: "What is extended at run time: lines `rem0 HEX`, in order" };
+
+fn expect(guest: &Guest<'_>, machines: &[Machine]) -> Result<Vec<Measurement>> {
+    machines.iter().map(|machine| one(guest, machine)).collect()
+}
+
+fn one(guest: &Guest<'_>, machine: &Machine) -> Result<Measurement> {
+    let missing = |what, why: &str| Error::Missing { tee: TEE.name, what, why: why.to_string() };
+    let memory =
+        machine.memory.ok_or_else(|| missing("memory", "RAM shapes the realm; give --memory"))?;
+    let its = machine.settings.get(ITS.name) != Some(&Value::Flag(false));
+    let vcpus = machine.vcpus.unwrap_or(1);
+    let shape = Shape { memory, vcpus, pmu: machine.flag(PMU.name), its };
+    let launch = realm::launch(&machine.vmm.name, guest, &shape)?;
+    let parameters = parameters(machine, launch.ipa_bits)?;
+    let rmm = if machine.text(RMM.name) == Some("2.0") { Rmm::V2 } else { Rmm::V1 };
+    let mut rim = Rim::create(&parameters, rmm);
+    launch.steps.iter().for_each(|step| rim.step(step));
+    let events = events(guest, &launch, parameters.hash)?;
+    let mut registers = alloc::vec![Register::new("rim", rim.value())];
+    for name in ["rem0", "rem1", "rem2", "rem3"] {
+        let own = events.iter().filter(|event| event.register == name);
+        let start = Ok(alloc::vec![0; parameters.hash.width()]);
+        let value = own.fold(start, |rem: Result<Vec<u8>>, event| {
+            extended(parameters.hash, &rem?, &event.digest)
+        });
+        registers.push(Register::new(name, value?));
+    }
+    registers.extend(personalization(machine)?.map(|value| Register::new("rpv", value)));
+    let warnings = warnings(guest, &launch, rmm);
+    let parts = alloc::vec![Register::new("dtb", parameters.hash.of(&[&launch.dtb]))];
+    let confidence = match (rmm, machine.vmm.name.as_str()) {
+        (Rmm::V1, "qemu" | "kvmtool") if launch.booted.is_empty() => Confidence::ToolsAgree,
+        _ => Confidence::Source,
+    };
+    Ok(Measurement { registers, parts, events, warnings, confidence })
+}
+
+fn parameters(machine: &Machine, needed: u8) -> Result<Parameters> {
+    let wrong = |setting: &Setting, found: u64, expected: &str| Error::Setting {
+        name: setting.name.to_string(),
+        found: found.to_string(),
+        expected: expected.to_string(),
+    };
+    let counted = |setting: &'static Setting| {
+        let why = alloc::format!("it is measured; give --{} as the host offers it", setting.name);
+        let count = machine.number(setting.name);
+        let count = count.ok_or(Error::Missing { tee: TEE.name, what: setting.name, why })?;
+        let less = u8::try_from(count).ok().filter(|n| (2..=64).contains(n)).map(|n| n - 1);
+        less.ok_or_else(|| wrong(setting, count, "2 to 64"))
+    };
+    let offered = machine.number(IPA_BITS.name);
+    if let Some(offered) = offered.filter(|bits| *bits < u64::from(needed)) {
+        return Err(wrong(
+            &IPA_BITS,
+            offered,
+            &alloc::format!("{needed} or more, which the VMM needs"),
+        ));
+    }
+    let sve = machine.number(SVE_VL.name).unwrap_or(0);
+    if !(sve == 0 || (sve.is_multiple_of(128) && sve <= 2048)) {
+        return Err(wrong(&SVE_VL, sve, "0, or a multiple of 128 up to 2048"));
+    }
+    let counters = match (machine.flag(PMU.name), machine.number(PMU_NUM_CTRS.name)) {
+        (false, _) => 0,
+        (true, Some(count)) => {
+            u8::try_from(count).map_err(|_| wrong(&PMU_NUM_CTRS, count, "0 to 31"))?
+        }
+        (true, None) => {
+            let why = "the realm has a performance monitor (--pmu)".to_string();
+            return Err(Error::Missing { tee: TEE.name, what: PMU_NUM_CTRS.name, why });
+        }
+    };
+    let flags = [
+        (FLAG_LPA2, machine.flag(LPA2.name)),
+        (FLAG_SVE, sve > 0),
+        (FLAG_PMU, machine.flag(PMU.name)),
+    ];
+    let set = flags.iter().filter(|(_, on)| *on).fold(0, |flags, (flag, _)| flags | flag);
+    let hash = match (machine.text(HASH.name), machine.vmm.name.as_str()) {
+        (Some("sha256"), _) | (None, "kvmtool") => Hash::Sha256,
+        (Some("sha384"), _) => Hash::Sha384,
+        _ => Hash::Sha512,
+    };
+    Ok(Parameters {
+        flags: set | machine.number(FLAGS.name).unwrap_or(0),
+        ipa_bits: needed,
+        sve_vl: u8::try_from((sve / 128).saturating_sub(1)).unwrap_or(0),
+        num_bps: counted(&NUM_BPS)?,
+        num_wps: counted(&NUM_WPS)?,
+        pmu_num_ctrs: counters,
+        hash,
+    })
+}
+
+/// What extends the REMs: firmware by what it boots, then what the caller lists.
+fn events(guest: &Guest<'_>, launch: &Launch<'_>, hash: Hash) -> Result<Vec<Event>> {
+    let booted = launch.booted.iter().map(|(name, bytes)| Event {
+        register: "rem0".to_string(),
+        kind: "boot".to_string(),
+        digest: hash.of(&[bytes]),
+        what: name.to_string(),
+    });
+    let mut events: Vec<_> = booted.collect();
+    let listed = String::from_utf8_lossy(guest.file(REM_EVENTS.name).unwrap_or_default());
+    for (number, line) in listed.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+        let wrong = || Error::Setting {
+            name: alloc::format!("{}, line {}", REM_EVENTS.name, number + 1),
+            found: line.to_string(),
+            expected: "rem0 to rem3 and 1 to 64 bytes in hexadecimal".to_string(),
+        };
+        let (register, value) = line.trim().split_once(' ').ok_or_else(wrong)?;
+        let digest = unhex(value.trim()).map_err(|_| wrong())?;
+        let known = ["rem0", "rem1", "rem2", "rem3"].contains(&register);
+        if !known || digest.is_empty() || digest.len() > WIDTH {
+            return Err(wrong());
+        }
+        let (register, kind) = (register.to_string(), "run time".to_string());
+        events.push(Event { register, kind, digest, what: "as listed".to_string() });
+    }
+    Ok(events)
+}
+
+fn personalization(machine: &Machine) -> Result<Option<[u8; WIDTH]>> {
+    let Some(text) = machine.text(RPV.name) else { return Ok(None) };
+    let bytes = unhex(text).ok().filter(|bytes| bytes.len() <= WIDTH);
+    let bytes = bytes.ok_or_else(|| Error::Setting {
+        name: RPV.name.to_string(),
+        found: text.to_string(),
+        expected: "up to 64 bytes in hexadecimal".to_string(),
+    })?;
+    Ok(Some(padded(&bytes)))
+}
+
+fn warnings(guest: &Guest<'_>, launch: &Launch<'_>, rmm: Rmm) -> Vec<String> {
+    let ours =
+        "the device tree is ours: give it to the VMM (QEMU: -dtb), or measure the VMM's by --dtb";
+    let firmware =
+        "which REM firmware extends by kernel and initrd is not settled; rem0 is assumed";
+    let second = "no second implementation computes the RIM of RMM 2.0";
+    let all = [
+        (guest.dtb.is_none(), ours),
+        (!launch.booted.is_empty(), firmware),
+        (rmm == Rmm::V2, second),
+    ];
+    all.iter().filter(|(said, _)| *said).map(|(_, text)| text.to_string()).collect()
+}
 
 /// Bytes of a granule.
 pub const GRANULE: u64 = 4096;
@@ -287,4 +515,192 @@ pub fn extended(hash: Hash, rem: &[u8], value: &[u8]) -> Result<Vec<u8>> {
         });
     }
     Ok(hash.of(&[rem, value]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::digest::hex;
+
+    fn parameters(hash: Hash) -> Parameters {
+        let flags = FLAG_LPA2 | FLAG_PMU;
+        Parameters { flags, ipa_bits: 48, sve_vl: 0, num_bps: 3, num_wps: 2, pmu_num_ctrs: 6, hash }
+    }
+
+    /// A launch with every kind of step: RIPAS over three block sizes, unaligned and whole data.
+    fn steps() -> [Step<'static>; 5] {
+        [
+            Step::Ripas { base: 0x3f_f000, top: 0x60_1000 },
+            Step::Data { ipa: 0x3f_f010, data: Cow::Borrowed(b"one") },
+            Step::Data { ipa: 0x40_0000, data: Cow::Borrowed(b"two") },
+            Step::Rec { pc: 0x40_0000, x0: 0x3f_f000 },
+            Step::Unmeasured { ipa: 0x50_0000, size: 0x1000 },
+        ]
+    }
+
+    fn rim(hash: Hash, rmm: Rmm, steps: &[Step<'_>]) -> String {
+        let mut rim = Rim::create(&parameters(hash), rmm);
+        steps.iter().for_each(|step| rim.step(step));
+        hex(rim.value())
+    }
+
+    // Computed with Python's hashlib from the descriptors of docs/measure/cca.md.
+    #[test]
+    fn rims_of_both_interfaces_under_every_hash() {
+        let known = [
+            (
+                Hash::Sha256,
+                Rmm::V1,
+                "98d5befed27373433e2633c29e12cd6478604bd281311897909e013d38299d4f",
+            ),
+            (
+                Hash::Sha256,
+                Rmm::V2,
+                "dcad8c8da8abafc61f0ac6c22f90d12ebc3e3afe9ec22a912b51e7001bb72cdd",
+            ),
+            (
+                Hash::Sha384,
+                Rmm::V1,
+                "cb6ac25c6db6c4f9c2cb87d207a93afb03aa9df2c71d13ed4949f178877b0f52571d0d3ffd304dd9d233321fdb5965a5",
+            ),
+            (
+                Hash::Sha384,
+                Rmm::V2,
+                "220f5964f5bc532d28ac8a6d99ab3104e71cf9399ddf1de4aa68a20d7cb5f0ac9da7bd97fc0fc46bbd4b880b21408ed7",
+            ),
+            (
+                Hash::Sha512,
+                Rmm::V1,
+                "a7d312a5dbbfea2d0947f927df744f5c1bf2ae7e2047305a569caaba9c686c49fbea4d03ef26931c67beda334e18b0ab077813a4c27de1b76aec3d40e7396c75",
+            ),
+            (
+                Hash::Sha512,
+                Rmm::V2,
+                "f7214faaab4ca9797bbb956d06f88a9e76b402deef63253b6468e9c93d99bf0ede7de5fff28584c0325109ded54e25deca2b00eef285386b0378b2da1da45dd7",
+            ),
+        ];
+        for (hash, rmm, expected) in known {
+            assert_eq!(rim(hash, rmm, &steps()), expected, "{hash:?} {rmm:?}");
+        }
+    }
+
+    // cca-realm-measurements (commit 08aaf5a3), src/realm_config.rs, test_rim().
+    #[test]
+    fn parameters_alone_measure_as_the_reference_tool_computes() {
+        let known = [
+            (Hash::Sha256, "6739dfb22b75ee1268d08dfa8369f501bc0b066243553f069f560d1fa1172973"),
+            (
+                Hash::Sha512,
+                "799e434048fb57eb9d4f0e2a2b98158720377252deab2bdfcd69b5a8f82237f434bd6bb1c75bf160a2d49382f733b3439a3ff769e4ea5dd9a6f72239d44bbbab",
+            ),
+        ];
+        for (hash, expected) in known {
+            let bare = Parameters {
+                flags: 0,
+                num_bps: 1,
+                num_wps: 1,
+                pmu_num_ctrs: 0,
+                ..parameters(hash)
+            };
+            assert_eq!(hex(Rim::create(&bare, Rmm::V1).value()), expected);
+        }
+    }
+
+    // RMM 2.0 derived a second time: what TF-RMM's code no longer calls is left out by hand.
+    #[test]
+    fn rmm_2_is_rmm_1_without_ripas() {
+        let [_, rest @ ..] = steps();
+        assert_eq!(rim(Hash::Sha512, Rmm::V2, &steps()), rim(Hash::Sha512, Rmm::V1, &rest));
+    }
+
+    #[test]
+    fn rems_are_extended_and_never_overwritten() {
+        let known = [
+            (Hash::Sha256, "1865b7d390d9ab00b491dfc1bc8b59ca29d0fd7ac787e3583fdabe26935b9bf5"),
+            (
+                Hash::Sha384,
+                "f6397944a4c1d1fb154492a7781cf40e59d08fc2fc1dcfd48de4eab172ebe76c8017574d343273e91f9cfbdb00c941f5",
+            ),
+            (
+                Hash::Sha512,
+                "6ef4f4f35257ad092c05a9c7bd78cfb1952dccb775c9ff5aaadf978560d170ebef3a888ff8e2ce3279195d533f0b2961337ed49f807ae46d88c83384f9f98dca",
+            ),
+        ];
+        for (hash, expected) in known {
+            let first = extended(hash, &alloc::vec![0; hash.width()], b"first").expect("short");
+            assert_eq!(hex(&extended(hash, &first, b"second value").expect("short")), expected);
+        }
+        assert!(extended(Hash::Sha256, &[0; 32], &[0; 65]).is_err());
+    }
+
+    #[test]
+    fn blocks_are_the_largest_that_are_aligned_and_fit() {
+        assert_eq!(block_sizes(52), [1 << 12, 1 << 21, 1 << 30, 1 << 39]);
+        assert_eq!(
+            block_sizes(43),
+            [1 << 12, 1 << 21, 1 << 30],
+            "concatenated tables save a level"
+        );
+        assert_eq!(block_sizes(34), [1 << 12, 1 << 21]);
+        assert_eq!(block_sizes(33), [1 << 12, 1 << 21]);
+        let blocks: Vec<_> = blocks(0x3f_f000, 0x60_1000, 48).collect();
+        assert_eq!(
+            blocks,
+            [(0x3f_f000, 0x40_0000), (0x40_0000, 0x60_0000), (0x60_0000, 0x60_1000)]
+        );
+    }
+
+    fn machine(settings: &[(&str, Value)]) -> Machine {
+        let mut machine = Machine { memory: Some(1 << 29), ..Machine::default() };
+        machine.vmm.name = "qemu".to_string();
+        let common = [("num-bps", Value::Number(6)), ("num-wps", Value::Number(6))];
+        let all = common.iter().chain(settings);
+        machine.settings.extend(all.map(|(name, value)| (name.to_string(), value.clone())));
+        machine
+    }
+
+    #[test]
+    fn listed_events_extend_their_own_rem() {
+        let list = b"rem1 01\nrem0 ff\n\nrem1 02\n";
+        let guest = Guest { others: alloc::vec![("rem-events", &list[..])], ..Guest::default() };
+        let found =
+            one(&guest, &machine(&[("hash", Value::Text("sha256".into()))])).expect("measured");
+        let chain = |values: &[&[u8]]| {
+            let start = alloc::vec![0; 32];
+            values.iter().fold(start, |rem, value| Sha256::of_parts([&rem[..], value]).0.to_vec())
+        };
+        assert_eq!(found.registers[1].value, chain(&[&[0xff]]));
+        assert_eq!(found.registers[2].value, chain(&[&[1], &[2]]));
+        assert_eq!(found.registers[3].value, [0; 32]);
+        assert_eq!(found.events.len(), 3);
+    }
+
+    #[test]
+    fn settings_that_cannot_be_are_refused_with_what_can() {
+        let error = |settings: &[(&str, Value)], list: &[u8]| {
+            let others = alloc::vec![("rem-events", list)];
+            let guest = Guest { others, ..Guest::default() };
+            one(&guest, &machine(settings)).expect_err("refused").to_string()
+        };
+        let number = Value::Number;
+        assert!(
+            error(&[("ipa-bits", number(40))], b"")
+                .contains("expected 41 or more, which the VMM needs")
+        );
+        assert!(error(&[("num-bps", number(1))], b"").contains("num-bps: expected 2 to 64"));
+        assert!(error(&[("sve-vl", number(100))], b"").contains("a multiple of 128 up to 2048"));
+        assert!(error(&[("pmu", Value::Flag(true))], b"").contains("cca needs pmu-num-ctrs"));
+        assert!(
+            error(&[("personalization-value", Value::Text("xy".into()))], b"")
+                .contains("in hexadecimal")
+        );
+        assert!(
+            error(&[], b"rem0 aa\nrem4 aa")
+                .starts_with("rem-events, line 2: expected rem0 to rem3")
+        );
+        let mut bare = machine(&[]);
+        bare.settings.clear();
+        let bare = one(&Guest::default(), &bare).unwrap_err().to_string();
+        assert_eq!(bare, "cca needs num-bps: it is measured; give --num-bps as the host offers it");
+    }
 }

@@ -1,4 +1,5 @@
 //! How each TEE chains what the VMM loads, one file per TEE.
+
 pub mod cca;
 pub mod nitro;
 pub mod sev;

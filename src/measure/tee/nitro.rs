@@ -10,6 +10,43 @@ use crate::format::cbor::Decoder;
 use crate::format::eif::{Image, Kind};
 use crate::format::{self, pem};
 use crate::measure::event::Event;
+use crate::measure::guest::{CMDLINE, IMAGE, INITRD, KERNEL};
+use crate::measure::{Confidence, Error, File, Guest, Machine, Measurement, Register, Result, Tee};
+
+/// The row of AWS Nitro Enclaves.
+pub const TEE: Tee = Tee {
+    name: "nitro",
+    about: "AWS Nitro Enclaves: an enclave image, or the files that one is made of",
+    vmms: &[],
+    takes: &[],
+    reads: &[IMAGE, KERNEL, INITRD, RAMDISK, CMDLINE, CERTIFICATE],
+    registers: &["pcr0", "pcr1", "pcr2", "pcr8"],
+    expect,
+};
+
+/// RAM disks behind the first.
+const RAMDISK: File =
+    File { name: "ramdisk", about: "A RAM disk behind the initrd; repeat it for each, in order" };
+/// What PCR 8 measures.
+const CERTIFICATE: File = File {
+    name: "signing-certificate",
+    about: "Certificate (PEM or DER) of the key that signs the enclave image",
+};
+
+fn expect(guest: &Guest<'_>, machines: &[Machine]) -> Result<Vec<Measurement>> {
+    let image = guest.image.map(Image::parse).transpose();
+    let image = image.map_err(|error| Error::Input { input: "image", error })?;
+    let parts = match &image {
+        Some(image) => Parts::of(image).map_err(|error| Error::Input { input: "image", error })?,
+        None => Parts::from_files(guest)?,
+    };
+    let events = parts.events();
+    let value = |event: &Event| Sha384::ZERO.extend(&event.digest);
+    let registers = events.iter().map(|e| Register::new(&e.register, value(e))).collect();
+    let confidence = Confidence::ToolsAgree;
+    let one = Measurement { registers, events, confidence, ..Measurement::default() };
+    Ok(machines.iter().map(|_| one.clone()).collect())
+}
 
 /// What the enclave is made of, in the order in which it is measured.
 #[derive(Debug, Clone, Default)]
@@ -37,6 +74,28 @@ impl<'a> Parts<'a> {
             cmdline: first(Kind::Cmdline),
             ramdisks: image.of_kind(Kind::Ramdisk).collect(),
             certificate,
+        })
+    }
+
+    /// The parts as files.
+    fn from_files(guest: &Guest<'a>) -> Result<Self> {
+        let missing = |what| Error::Missing {
+            tee: TEE.name,
+            what,
+            why: "give an enclave image (--image), or --kernel, --initrd and --cmdline".to_string(),
+        };
+        let further = guest.others.iter().filter(|(name, _)| *name == RAMDISK.name);
+        let initrd = guest.initrd.ok_or_else(|| missing("initrd"))?;
+        let certificate = guest.file(CERTIFICATE.name).map(|file| match pem::is_pem(file) {
+            true => pem::first(file, "CERTIFICATE"),
+            false => Ok(file.to_vec()),
+        });
+        let bad = |error| Error::Input { input: "signing-certificate", error };
+        Ok(Self {
+            kernel: guest.kernel.ok_or_else(|| missing("kernel"))?,
+            cmdline: guest.cmdline.ok_or_else(|| missing("cmdline"))?.as_bytes(),
+            ramdisks: core::iter::once(initrd).chain(further.map(|(_, file)| *file)).collect(),
+            certificate: certificate.transpose().map_err(bad)?,
         })
     }
 

@@ -16,6 +16,7 @@ pub mod vanadium;
 
 use super::machine::Kind;
 use super::{Machine, Setting};
+pub mod realm;
 
 /// A VMM: one file, one row in [`VMMS`]. What it does for a family of TEEs is a field of its own,
 /// absent where it does not launch them.
@@ -136,4 +137,3 @@ pub const VMMS: &[Profile] = &[
 pub fn profile(name: &str) -> Option<&'static Profile> {
     VMMS.iter().find(|profile| profile.name == name)
 }
-pub mod realm;

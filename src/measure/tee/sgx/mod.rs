@@ -12,13 +12,71 @@ pub use gramine::Manifest;
 use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::string::{String, ToString};
+use alloc::vec::Vec;
 
 use sha2::Digest as _;
 
 use crate::digest::Sha256;
 use crate::format::sgx::{CHUNK, Record, Sigstruct};
 use crate::format::{self, Error, Reader};
+use crate::measure::guest::IMAGE;
 use crate::measure::page::PAGE_SIZE;
+use crate::measure::{self, Confidence, File, Guest, Machine, Measurement, Register, Result, Tee};
+
+/// The row of Intel SGX.
+pub const TEE: Tee = Tee {
+    name: "sgx",
+    about: "Intel SGX: SGXS streams, enclaves of the Intel SDK and Occlum, Gramine, SIGSTRUCTs",
+    vmms: &[],
+    takes: &[],
+    reads: &[IMAGE, SIGSTRUCT, MANIFEST, LIBPAL],
+    registers: &["mrenclave", "mrsigner"],
+    expect,
+};
+
+/// A signature that lies beside its enclave.
+const SIGSTRUCT: File = File {
+    name: "sigstruct",
+    about: "SIGSTRUCT (.sig) of the enclave, where it is a file of its own; it must fit",
+};
+/// What a Gramine enclave is described by.
+const MANIFEST: File =
+    File { name: "manifest", about: "Manifest of a Gramine enclave, rendered (.manifest.sgx)" };
+/// What a Gramine enclave is loaded by.
+const LIBPAL: File =
+    File { name: "libpal", about: "Gramine's libpal.so, which loads the manifest" };
+
+fn expect(guest: &Guest<'_>, machines: &[Machine]) -> Result<Vec<Measurement>> {
+    let mut identity = match (guest.image, guest.file(MANIFEST.name), guest.file(LIBPAL.name)) {
+        (Some(image), None, None) => Identity::of(image).map_err(input("image"))?,
+        (None, Some(manifest), Some(libpal)) => gramine_identity(manifest, libpal)?,
+        _ => {
+            let why = "give --image (SGXS, .signed.so, .sig), or --manifest with --libpal";
+            let (tee, what, why) = (TEE.name, "an enclave", why.to_string());
+            return Err(measure::Error::Missing { tee, what, why });
+        }
+    };
+    if let Some(bytes) = guest.file(SIGSTRUCT.name) {
+        identity = identity.signed_by(bytes).map_err(input("sigstruct"))?;
+    }
+    let mut registers = alloc::vec![Register::new("mrenclave", identity.mrenclave)];
+    let mrsigner = identity.sigstruct.as_ref().map(Sigstruct::mrsigner);
+    registers.extend(mrsigner.map(|value| Register::new("mrsigner", value)));
+    let warnings = identity.warnings().collect();
+    let confidence = Confidence::ToolsAgree;
+    let one = Measurement { registers, warnings, confidence, ..Measurement::default() };
+    Ok(machines.iter().map(|_| one.clone()).collect())
+}
+
+fn input(input: &'static str) -> impl Fn(Error) -> measure::Error {
+    move |error| measure::Error::Input { input, error }
+}
+
+fn gramine_identity(manifest: &[u8], libpal: &[u8]) -> Result<Identity> {
+    let manifest = Manifest::parse(manifest).map_err(input("manifest"))?;
+    let mrenclave = manifest.mrenclave(libpal).map_err(input("libpal"))?;
+    Ok(Identity { mrenclave, sigstruct: None })
+}
 
 /// [`PAGE_SIZE`] as a number of enclave offsets.
 const PAGE: u64 = 4096;
@@ -153,6 +211,18 @@ impl Identity {
         let expected =
             "an SGXS stream (`ECREATE`), an ELF file or a SIGSTRUCT (1808 bytes)".to_string();
         Err(Error::Value { what: "enclave", offset: 0, found, expected })
+    }
+
+    /// The identity with the signature in `bytes`, which must be valid and for this enclave.
+    fn signed_by(self, bytes: &[u8]) -> format::Result<Self> {
+        let sigstruct = Sigstruct::parse(bytes)?;
+        sigstruct.check()?;
+        if sigstruct.enclave_hash != self.mrenclave.0 {
+            let found = crate::digest::hex(&sigstruct.enclave_hash);
+            let expected = format!("{}, of the enclave", self.mrenclave);
+            return Err(Error::Value { what: "ENCLAVEHASH", offset: 960, found, expected });
+        }
+        Ok(Self { sigstruct: Some(sigstruct), ..self })
     }
 
     /// What a person should know before trusting the identity.

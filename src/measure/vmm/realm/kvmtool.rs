@@ -34,7 +34,8 @@ pub(super) fn launch<'a>(guest: &Guest<'a>, shape: &Shape) -> Result<Launch<'a>>
     }
     let mut initrd_at = None;
     if let Some(initrd) = guest.initrd {
-        let start = dtb_at.checked_sub(length(initrd) + 4).ok_or_else(|| Error::Unsupported {
+        let start = dtb_at.checked_sub(length(initrd) + 4).filter(|start| *start >= RAM);
+        let start = start.ok_or_else(|| Error::Unsupported {
             what: "this initrd".into(),
             why: "it is larger than the memory below the device tree".into(),
         })?;

@@ -25,6 +25,8 @@ pub mod igvm;
 pub mod ovmf;
 pub mod pe;
 pub mod pem;
+pub mod se_header;
+pub mod se_image;
 pub mod sgx;
 pub mod sgx_metadata;
 pub mod snp_report;

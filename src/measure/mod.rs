@@ -153,9 +153,11 @@ pub const TEES: &[Tee] = &[
     tee::sev_es::TEE,
     tee::snp::TEE,
     tee::tdx::TDX,
-    tee::cca::TEE,
-    tee::sgx::TEE,
-    tee::nitro::TEE,
+    tee::se::SE,
+    tee::cca::CCA,
+    tee::sgx::SGX,
+    tee::nitro::NITRO,
+    tee::csv::CSV,
     tee::vtpm::VTPM,
 ];
 

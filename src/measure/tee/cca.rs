@@ -20,7 +20,7 @@ use crate::measure::{Confidence, Error, File, Guest, Machine, Measurement, Regis
 use crate::measure::{Setting, Tee, Value};
 
 /// The row of Arm CCA.
-pub const TEE: Tee = Tee {
+pub const CCA: Tee = Tee {
     name: "cca",
     about: "Arm CCA: a realm booted from a kernel or from firmware",
     vmms: &["qemu", "kvmtool", "cloud-hypervisor"],
@@ -101,7 +101,7 @@ fn expect(guest: &Guest<'_>, machines: &[Machine]) -> Result<Vec<Measurement>> {
 }
 
 fn one(guest: &Guest<'_>, machine: &Machine) -> Result<Measurement> {
-    let missing = |what, why: &str| Error::Missing { tee: TEE.name, what, why: why.to_string() };
+    let missing = |what, why: &str| Error::Missing { tee: CCA.name, what, why: why.to_string() };
     let memory =
         machine.memory.ok_or_else(|| missing("memory", "RAM shapes the realm; give --memory"))?;
     let its = machine.settings.get(ITS.name) != Some(&Value::Flag(false));
@@ -141,7 +141,7 @@ fn parameters(machine: &Machine, needed: u8) -> Result<Parameters> {
     let counted = |setting: &'static Setting| {
         let why = alloc::format!("it is measured; give --{} as the host offers it", setting.name);
         let count = machine.number(setting.name);
-        let count = count.ok_or(Error::Missing { tee: TEE.name, what: setting.name, why })?;
+        let count = count.ok_or(Error::Missing { tee: CCA.name, what: setting.name, why })?;
         let less = u8::try_from(count).ok().filter(|n| (2..=64).contains(n)).map(|n| n - 1);
         less.ok_or_else(|| wrong(setting, count, "2 to 64"))
     };
@@ -164,7 +164,7 @@ fn parameters(machine: &Machine, needed: u8) -> Result<Parameters> {
         }
         (true, None) => {
             let why = "the realm has a performance monitor (--pmu)".to_string();
-            return Err(Error::Missing { tee: TEE.name, what: PMU_NUM_CTRS.name, why });
+            return Err(Error::Missing { tee: CCA.name, what: PMU_NUM_CTRS.name, why });
         }
     };
     let flags = [

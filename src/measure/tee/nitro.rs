@@ -14,7 +14,7 @@ use crate::measure::guest::{CMDLINE, IMAGE, INITRD, KERNEL};
 use crate::measure::{Confidence, Error, File, Guest, Machine, Measurement, Register, Result, Tee};
 
 /// The row of AWS Nitro Enclaves.
-pub const TEE: Tee = Tee {
+pub const NITRO: Tee = Tee {
     name: "nitro",
     about: "AWS Nitro Enclaves: an enclave image, or the files that one is made of",
     vmms: &[],
@@ -80,7 +80,7 @@ impl<'a> Parts<'a> {
     /// The parts as files.
     fn from_files(guest: &Guest<'a>) -> Result<Self> {
         let missing = |what| Error::Missing {
-            tee: TEE.name,
+            tee: NITRO.name,
             what,
             why: "give an enclave image (--image), or --kernel, --initrd and --cmdline".to_string(),
         };

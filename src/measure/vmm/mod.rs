@@ -17,6 +17,7 @@ pub mod vanadium;
 use super::machine::Kind;
 use super::{Machine, Setting};
 pub mod realm;
+pub mod tdvf;
 
 /// A VMM: one file, one row in [`VMMS`]. What it does for a family of TEEs is a field of its own,
 /// absent where it does not launch them.

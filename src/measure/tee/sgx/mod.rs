@@ -24,7 +24,7 @@ use crate::measure::page::PAGE_SIZE;
 use crate::measure::{self, Confidence, File, Guest, Machine, Measurement, Register, Result, Tee};
 
 /// The row of Intel SGX.
-pub const TEE: Tee = Tee {
+pub const SGX: Tee = Tee {
     name: "sgx",
     about: "Intel SGX: SGXS streams, enclaves of the Intel SDK and Occlum, Gramine, SIGSTRUCTs",
     vmms: &[],
@@ -52,7 +52,7 @@ fn expect(guest: &Guest<'_>, machines: &[Machine]) -> Result<Vec<Measurement>> {
         (None, Some(manifest), Some(libpal)) => gramine_identity(manifest, libpal)?,
         _ => {
             let why = "give --image (SGXS, .signed.so, .sig), or --manifest with --libpal";
-            let (tee, what, why) = (TEE.name, "an enclave", why.to_string());
+            let (tee, what, why) = (SGX.name, "an enclave", why.to_string());
             return Err(measure::Error::Missing { tee, what, why });
         }
     };

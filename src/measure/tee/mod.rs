@@ -3,9 +3,9 @@
 pub mod cca;
 pub mod csv;
 pub mod nitro;
+pub mod se;
 pub mod sev;
 pub mod sev_es;
-pub mod se;
 pub mod sgx;
 pub mod snp;
 pub mod tdx;

@@ -10,14 +10,13 @@ pub mod hyperv;
 pub mod igvm;
 pub mod qemu;
 pub mod qemu_legacy_vm;
+pub mod realm;
 pub mod sev;
 pub mod tdvf;
 pub mod vanadium;
 
 use super::machine::Kind;
 use super::{Machine, Setting};
-pub mod realm;
-pub mod tdvf;
 
 /// A VMM: one file, one row in [`VMMS`]. What it does for a family of TEEs is a field of its own,
 /// absent where it does not launch them.

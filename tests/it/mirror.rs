@@ -67,7 +67,17 @@ impl Mirror {
 
     /// Adds a package of that version with further fields.
     pub(crate) fn package(&mut self, name: &str, version: &str, fields: &str) -> &mut Self {
-        let contents = format!("package {name} {version}").into_bytes();
+        self.deb(name, version, fields, format!("package {name} {version}").into_bytes())
+    }
+
+    /// Adds a package with these contents.
+    pub(crate) fn deb(
+        &mut self,
+        name: &str,
+        version: &str,
+        fields: &str,
+        contents: Vec<u8>,
+    ) -> &mut Self {
         let fields = if fields.is_empty() { String::new() } else { format!("{fields}\n") };
         let stanza = format!(
             "Package: {name}\nVersion: {version}\nArchitecture: amd64\n{fields}\

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::emit::{Emit, forms};
 use super::failure::Failure;
+use super::snp::Snp;
 use super::{Answer, Outcome, Session};
 use crate::assemble::acpi;
 use crate::digest;
@@ -43,6 +44,7 @@ pub(super) struct Measure {
     given: Given,
     #[command(flatten)]
     emit: Emit,
+    snp: Snp,
 }
 
 /// Text forms, beside those of `reference::EMITTERS`.
@@ -61,7 +63,10 @@ impl Measure {
         let tee = measure::tee(&self.tee).map_err(Failure::usage)?;
         let machines = self.machines(tee)?;
         let files = self.given.read(tee)?;
-        let found = (tee.expect)(&guest(&files), &machines).map_err(Failure::input)?;
+        let precomputed = self.snp.precomputed()?;
+        let guest = Guest { precomputed: precomputed.as_ref(), ..guest(&files) };
+        let found = (tee.expect)(&guest, &machines).map_err(Failure::input)?;
+        self.snp.dump(&guest, machines.first())?;
         let shown: Vec<_> = machines.iter().zip(&found).collect();
         self.warn(session, &found)?;
         if let Ok(form) = reference::emitter(&self.format) {

@@ -12,6 +12,7 @@ mod emit;
 mod environment;
 mod explain;
 pub mod failure;
+mod id_block;
 mod inspect;
 mod lock;
 mod measure;
@@ -21,6 +22,7 @@ mod publish;
 mod recipe;
 mod report;
 mod schema;
+mod snp;
 mod surroundings;
 
 use std::path::PathBuf;
@@ -71,6 +73,7 @@ verbs! {
     Lock in lock,
     Build in build,
     Measure in measure,
+    IdBlock in id_block,
     Inspect in inspect,
     Explain in explain,
     Publish in publish,

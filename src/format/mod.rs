@@ -21,6 +21,7 @@ pub mod fw_cfg;
 pub mod gpt;
 pub mod guid;
 pub mod hcl_report;
+pub mod id_block;
 pub mod igvm;
 pub mod ovmf;
 pub mod pe;

@@ -7,6 +7,7 @@
 pub mod cpu;
 pub mod event;
 pub mod guest;
+pub mod id_block;
 pub mod initdata;
 pub mod kernel_hashes;
 pub mod linux;

@@ -5,6 +5,8 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
+use memchr::memmem;
+
 use super::vmm::sev::Launch;
 use super::vmm::{Effect, Epoch, Profile, profile};
 use super::{Error, Guest, Machine, Result};
@@ -192,15 +194,10 @@ pub fn machine_doubts(machine: &Machine) -> Vec<String> {
     warning.into_iter().collect()
 }
 
-/// True if the firmware contains code that compares the loaded kernel with the table of hashes: all
-/// four GUIDs of the table stand in its volumes, compressed ones included.
+/// True if the firmware contains code that compares the loaded kernel with the table of hashes: the
+/// GUIDs of the table's entries stand in its volumes, compressed ones included.
 fn verifies(image: &[u8]) -> bool {
-    let within = |bytes: &[u8]| VERIFIER.iter().all(|guid| contains(bytes, &guid.0));
+    let within = |bytes: &[u8]| VERIFIER.iter().all(|guid| memmem::find(bytes, &guid.0).is_some());
     // A firmware whose volumes cannot be read has not shown that it verifies.
     within(image) || fv::unpack(image).is_ok_and(|all| all.iter().any(|v| within(&v.bytes)))
-}
-
-/// True if `needle` stands in `bytes`.
-fn contains(bytes: &[u8], needle: &[u8; 16]) -> bool {
-    bytes.windows(needle.len()).any(|window| window == needle)
 }

@@ -13,6 +13,7 @@ mod cyclonedx;
 mod document;
 pub mod dsse;
 mod emitter;
+pub mod firmware;
 mod html;
 mod intoto;
 mod json;

@@ -39,7 +39,7 @@ pub const TEE: Tee = Tee {
         "cloud-hypervisor-kvm",
         "cloud-hypervisor-mshv",
     ],
-    takes: &[VCPUS, CPU, CPU_SIGNATURE, GUEST_FEATURES, HOST_KERNEL],
+    takes: &[VCPUS, CPU, CPU_SIGNATURE, GUEST_FEATURES, HOST_KERNEL, SEED],
     reads: &[FIRMWARE, VARS, KERNEL, INITRD, CMDLINE, IGVM],
     registers: &["measurement"],
     expect,
@@ -50,6 +50,13 @@ pub const GUEST_FEATURES: Setting = Setting {
     name: "guest-features",
     about: "SEV features of every vCPU: 0x1 is SNPActive, 0x20 DebugSwap",
     kind: Kind::Number,
+};
+
+/// A launch up to the VMSAs, in place of files.
+pub const SEED: Setting = Setting {
+    name: "seed",
+    about: "In place of files: before_vmsas:first_vmsa:other_vmsa, as --parts shows them",
+    kind: Kind::Text,
 };
 
 /// PAGE_INFO (AMD 56860, section 8.17.2, table 67): what each launched page adds to the digest.
@@ -139,6 +146,22 @@ pub struct Seed {
 }
 
 impl Seed {
+    /// The seed that `text` states: three digests with colons between, in the order of the fields.
+    ///
+    /// # Errors
+    /// It is no three digests of 48 bytes.
+    pub fn parse(text: &str, gpa: u64) -> Result<Self> {
+        let digests: Vec<Sha384> = text.split(':').filter_map(|part| part.parse().ok()).collect();
+        match (digests.as_slice(), text.split(':').count()) {
+            (&[before, first, other], 3) => Ok(Self { before, first, other, gpa }),
+            _ => Err(Error::Setting {
+                name: SEED.name.to_string(),
+                found: text.to_string(),
+                expected: "before_vmsas:first_vmsa:other_vmsa, 96 hexadecimal digits each".into(),
+            }),
+        }
+    }
+
     /// The digest after every number of vCPUs from 1 on.
     pub fn digests(self) -> impl Iterator<Item = Sha384> {
         const VMSA: u8 = 2;
@@ -222,6 +245,9 @@ pub fn vmsas(guest: &Guest<'_>, machine: &Machine) -> Result<[Vec<u8>; 2]> {
 /// Machines differ in few things, so little is computed for each: the firmware once, the sections
 /// once a VMM, the VMSAs once a model, and the rest is one step of the chain for each vCPU.
 fn expect(guest: &Guest<'_>, machines: &[Machine]) -> Result<Vec<Measurement>> {
+    if machines.iter().any(|machine| machine.settings.contains_key(SEED.name)) {
+        return machines.iter().map(expect_seed).collect();
+    }
     if let Some(igvm) = guest.igvm {
         return machines.iter().map(|machine| expect_igvm(guest, igvm, machine)).collect();
     }
@@ -271,6 +297,19 @@ fn measurement(
         confidence: Confidence::ToolsAgree,
         ..Measurement::default()
     }
+}
+
+/// The last steps alone, from a seed that an earlier measurement showed.
+fn expect_seed(machine: &Machine) -> Result<Measurement> {
+    let launch = ovmf::launch(TEE.name, machine)?;
+    let gpa = (launch.vmsa_gpa)(machine.cpu.as_ref());
+    let seed = Seed::parse(machine.text(SEED.name).unwrap_or_default(), gpa)?;
+    let digest = seed.digest(vcpus(TEE.name, machine)?);
+    Ok(Measurement {
+        registers: vec![Register::new("measurement", digest)],
+        confidence: Confidence::ToolsAgree,
+        ..Measurement::default()
+    })
 }
 
 /// An IGVM file carries the whole launch, firmware included.

@@ -44,6 +44,7 @@ pub(super) struct Measure {
     given: Given,
     #[command(flatten)]
     emit: Emit,
+    #[command(flatten)]
     snp: Snp,
 }
 

@@ -24,6 +24,7 @@ mod report;
 mod schema;
 mod snp;
 mod surroundings;
+mod verify;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -78,6 +79,7 @@ verbs! {
     Explain in explain,
     Publish in publish,
     Report in report,
+    Verify in verify,
     Schema in schema,
     Completions in completions,
 }

@@ -127,10 +127,10 @@ fn kernel(machine: &Machine) -> Option<&str> {
     started.next().filter(|_| started.next().is_none())
 }
 
-/// Digest of the command line, as the kernel's EFI stub measures it.
+/// Digest of the command line, as the kernel's EFI stub measures it (`measure::linux` says `what`).
 fn kernel_parameters(machine: &Machine) -> Option<&str> {
     let tagged = machine.events.iter().filter(|event| is(event, "rtmr2", "EV_EVENT_TAG"));
-    let mut options = tagged.filter(|event| event.what.contains("LoadOptions"));
+    let mut options = tagged.filter(|event| event.what.starts_with("load options"));
     options.next().filter(|_| machine.tee == "tdx").map(|event| event.digest.as_str())
 }
 

@@ -42,7 +42,7 @@ pub(super) fn document() -> Document {
     };
     document.machines[0].events = vec![
         event("rtmr1", "EV_EFI_BOOT_SERVICES_APPLICATION", 7, "kernel"),
-        event("rtmr2", "EV_EVENT_TAG", 8, "LOADED_IMAGE::LoadOptions"),
+        event("rtmr2", "EV_EVENT_TAG", 8, "load options `panic=1`"),
         event("rtmr2", "EV_EVENT_TAG", 9, "Linux initrd"),
     ];
     document

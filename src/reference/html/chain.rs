@@ -37,6 +37,8 @@ const TEXT: usize = 46;
 /// Components of one register, in order.
 struct Chain<'a> {
     register: &'a str,
+    /// Nothing was extended: all bits are zero.
+    empty: bool,
     components: Vec<String>,
 }
 
@@ -47,8 +49,9 @@ pub(super) fn picture(machine: &Machine) -> String {
     let (width, height) = (LEFT + GAP + RIGHT, rows * ROW);
     let label = escaped(&format!("What goes into the registers of {}", machine.label()));
     let mut svg = format!(
-        "<svg viewBox=\"0 0 {width} {height}\" width=\"{width}\" role=\"img\" \
-         aria-label=\"{label}\">\n"
+        "<svg viewBox=\"-1 0 {} {height}\" width=\"{width}\" role=\"img\" \
+         aria-label=\"{label}\">\n",
+        width + 2 // room for the outline
     );
     let mut row = 0;
     for chain in &chains {
@@ -63,7 +66,9 @@ fn chain<'a>(machine: &Machine, register: &'a str) -> Chain<'a> {
     let mut components: Vec<_> = fixed.map(|(_, _, what)| (*what).to_string()).collect();
     let events = machine.events.iter().filter(|event| event.register == register);
     components.extend(events.map(|event| event.what.clone()));
-    Chain { register, components }
+    let empty =
+        machine.registers.get(register).is_some_and(|value| value.bytes().all(|b| b == b'0'));
+    Chain { register, empty, components }
 }
 
 fn drawn(chain: &Chain<'_>, first: usize) -> String {
@@ -78,7 +83,9 @@ fn drawn(chain: &Chain<'_>, first: usize) -> String {
         svg += &boxed("component", 0, y, LEFT, component);
     }
     if chain.components.is_empty() {
-        svg += &boxed("nothing", 0, middle, LEFT, "nothing before the guest runs");
+        let what =
+            if chain.empty { "nothing before the guest runs" } else { "one value, without parts" };
+        svg += &boxed("nothing", 0, middle, LEFT, what);
     }
     svg + &boxed("register", LEFT + GAP, middle, RIGHT, chain.register)
 }

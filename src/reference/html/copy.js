@@ -7,8 +7,8 @@ addEventListener("click", async ({ target }) => {
   } catch {
     document.execCommand("copy"); // files have no clipboard of their own in every browser
   }
-  target.textContent = "✓";
-  setTimeout(() => { target.textContent = "⧉"; }, 1200);
+  target.textContent = "copied";
+  setTimeout(() => { target.textContent = "copy"; }, 1200);
 });
 addEventListener("hashchange", unfold);
 function unfold() {

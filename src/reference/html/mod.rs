@@ -176,7 +176,7 @@ fn confidence(confidence: Confidence) -> &'static str {
 
 /// A value with a button that copies it.
 fn copyable(value: &str) -> String {
-    format!("<code>{}</code><button type=\"button\" title=\"Copy\">⧉</button>", escaped(value))
+    format!("<code>{}</code><button type=\"button\">copy</button>", escaped(value))
 }
 
 /// Text as it may stand in HTML, attributes and SVG.

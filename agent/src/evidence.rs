@@ -26,9 +26,8 @@ pub struct Evidence {
 
 /// The TEE that this guest runs under, by its provider's name, or `none`.
 pub fn tee() -> String {
-    if let Ok(flag) = fs::read_to_string("/sys/firmware/uv/prot_virt_guest")
-        && flag.trim() == "1"
-    {
+    let flag = fs::read_to_string("/sys/firmware/uv/prot_virt_guest");
+    if flag.is_ok_and(|flag| flag.trim() == "1") {
         return "s390-pv".into(); // IBM Secure Execution has no tsm provider
     }
     let entry = Entry::new("tee");

@@ -6,8 +6,10 @@ use std::collections::BTreeMap;
 use anyhow::{Context as _, Result, bail};
 use rayon::prelude::*;
 
+use super::compiled::{self, Makers};
 use super::inputs::Inputs;
-use super::{agent, initrd, prebuilt};
+use super::step::Builder;
+use super::{agent, initrd, prebuilt, tools};
 use crate::recipe::{Agent, CargoAgent, Firmware, Kernel, PackageFile, Source};
 use crate::sandbox::host::Host;
 
@@ -24,26 +26,30 @@ pub struct Artifacts {
     pub cmdline: String,
 }
 
-/// Builds the artifacts; `host` has the tools for what is built outside of the sandbox.
+/// Builds the artifacts: from source by `builder`, and by the tools of `host` an agent for which the
+/// recipe locks no tools.
 ///
 /// # Errors
 /// An input is missing or broken, or an artifact is not what it must be.
-pub fn build(inputs: Inputs<'_>, host: &Host) -> Result<Artifacts> {
+pub fn build(inputs: Inputs<'_>, host: &Host, builder: &Builder<'_>) -> Result<Artifacts> {
+    let roots = &tools::roots(inputs)?;
+    let makers = Makers { builder, roots };
     let cmdline = inputs.recipe.cmdline.join(" ");
     let firmware = || {
         let images = inputs.recipe.firmware.par_iter().map(|(name, wanted)| {
-            let image = firmware(inputs, wanted).with_context(|| format!("firmware.{name}"))?;
+            let image =
+                firmware(inputs, makers, wanted).with_context(|| format!("firmware.{name}"))?;
             Ok((name.clone(), image))
         });
         images.collect::<Result<BTreeMap<_, _>>>()
     };
     let kernel = || {
         let kernel = inputs.recipe.kernel.as_ref();
-        kernel.map(|wanted| kernel_of(inputs, wanted, &cmdline).context("kernel")).transpose()
+        kernel.map(|wanted| kernel_of(inputs, makers, wanted).context("kernel")).transpose()
     };
     let initrd = || {
         let Some(wanted) = &inputs.recipe.initrd else { return Ok(None) };
-        let agent = wanted.agent.as_ref().map(|wanted| agent_of(inputs, wanted, host));
+        let agent = wanted.agent.as_ref().map(|wanted| agent_of(inputs, makers, wanted, host));
         let agent = agent.transpose().context("initrd.agent")?;
         initrd::build(inputs, wanted, agent).context("initrd").map(Some)
     };
@@ -51,23 +57,23 @@ pub fn build(inputs: Inputs<'_>, host: &Host) -> Result<Artifacts> {
     Ok(Artifacts { firmware: firmware?, kernel: kernel?, initrd: initrd?, cmdline })
 }
 
-fn firmware(inputs: Inputs<'_>, wanted: &Firmware) -> Result<Vec<u8>> {
+fn firmware(inputs: Inputs<'_>, makers: Makers<'_>, wanted: &Firmware) -> Result<Vec<u8>> {
     let image = match wanted {
         Firmware::Package(package) => from_package(inputs, package)?,
         Firmware::File(path) => inputs.read(path)?,
-        Firmware::Edk2(_) => bail!("building edk2 from source is not supported yet"),
+        Firmware::Edk2(edk2) => compiled::firmware(inputs, makers, edk2)?,
     };
     prebuilt::check_firmware(&image)?;
     Ok(image)
 }
 
-fn kernel_of(inputs: Inputs<'_>, wanted: &Kernel, cmdline: &str) -> Result<Vec<u8>> {
+fn kernel_of(inputs: Inputs<'_>, makers: Makers<'_>, wanted: &Kernel) -> Result<Vec<u8>> {
     let image = match wanted {
         Kernel::Package(package) => from_package(inputs, package)?,
         Kernel::File(path) => inputs.read(path)?,
-        Kernel::Linux(_) => bail!("building Linux from source is not supported yet"),
+        Kernel::Linux(linux) => compiled::kernel(inputs, makers, linux)?,
     };
-    prebuilt::check_kernel(inputs.recipe.arch, &image, cmdline)?;
+    prebuilt::check_kernel(inputs.recipe.arch, &image, &inputs.recipe.cmdline.join(" "))?;
     Ok(image)
 }
 
@@ -75,9 +81,17 @@ fn from_package(inputs: Inputs<'_>, package: &PackageFile) -> Result<Vec<u8>> {
     prebuilt::file(inputs, package).map(|(_, bytes)| bytes)
 }
 
-fn agent_of(inputs: Inputs<'_>, wanted: &Agent, host: &Host) -> Result<Vec<u8>> {
+fn agent_of(
+    inputs: Inputs<'_>,
+    makers: Makers<'_>,
+    wanted: &Agent,
+    host: &Host,
+) -> Result<Vec<u8>> {
     let CargoAgent { source, bin, .. } = match wanted {
         Agent::File(path) => return inputs.read(path),
+        Agent::Cargo(cargo) if inputs.recipe.tools.is_some() => {
+            return compiled::agent(inputs, makers, cargo);
+        }
         Agent::Cargo(cargo) => cargo,
     };
     match inputs.recipe.sources.get(source) {

@@ -1,22 +1,39 @@
 //! Firmware, kernel and agent of a recipe, from source: what the recipe and its lock say, put into
 //! the steps that build it.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context as _, Result, bail};
 
 use super::inputs::Inputs;
 use super::root::Root;
 use super::step::Builder;
-use super::tools::{self, Workshop};
+use super::tools::Workshop;
 use super::{agent, cargo, firmware, kernel, prebuilt};
 use crate::lock;
 use crate::recipe::{CargoAgent, Edk2, Linux, Source};
 use crate::store::Expected;
 
+/// What builds from source.
+#[derive(Clone, Copy)]
+pub struct Makers<'a> {
+    /// Runs steps.
+    pub builder: &'a Builder<'a>,
+    /// Build roots, by purpose.
+    pub roots: &'a BTreeMap<Workshop, Root>,
+}
+
+impl Makers<'_> {
+    fn root(&self, workshop: Workshop) -> Result<&Root> {
+        self.roots.get(&workshop).with_context(|| format!("no root for {}", workshop.name()))
+    }
+}
+
 /// The firmware that `edk2` names.
 ///
 /// # Errors
 /// Its source is none of edk2, or the build fails.
-pub fn firmware(inputs: Inputs<'_>, builder: &Builder<'_>, edk2: &Edk2) -> Result<Vec<u8>> {
+pub fn firmware(inputs: Inputs<'_>, makers: Makers<'_>, edk2: &Edk2) -> Result<Vec<u8>> {
     let platform = firmware::Platform::named(&edk2.platform)?;
     let files: Vec<_> = inputs.lock.files_of(&edk2.source).collect();
     let named = |part: &str| files.iter().find(|file| file.name.contains(part)).copied();
@@ -28,8 +45,8 @@ pub fn firmware(inputs: Inputs<'_>, builder: &Builder<'_>, edk2: &Edk2) -> Resul
         version: tarball_version(&files, tarball),
         epoch: inputs.recipe.epoch_seconds(),
     };
-    let root = root(inputs, Workshop::Firmware)?;
-    let built = firmware::build(builder, &root, &sources, platform)?;
+    let root = makers.root(Workshop::Firmware)?;
+    let built = firmware::build(makers.builder, root, &sources, platform)?;
     inputs.store.need(&built.sha256)
 }
 
@@ -51,7 +68,7 @@ fn expected(file: &lock::File) -> Expected {
 ///
 /// # Errors
 /// Its source is none of Linux, its configuration does not hold, or the build fails.
-pub fn kernel(inputs: Inputs<'_>, builder: &Builder<'_>, linux: &Linux) -> Result<Vec<u8>> {
+pub fn kernel(inputs: Inputs<'_>, makers: Makers<'_>, linux: &Linux) -> Result<Vec<u8>> {
     let mut fragments = Vec::new();
     for name in &linux.config {
         fragments.extend(
@@ -59,13 +76,13 @@ pub fn kernel(inputs: Inputs<'_>, builder: &Builder<'_>, linux: &Linux) -> Resul
         );
     }
     let sources = kernel::Linux {
-        tarball: linux_tarball(inputs, builder, &linux.source)?,
+        tarball: linux_tarball(inputs, makers.builder, &linux.source)?,
         fragments: &fragments,
         arch: inputs.recipe.arch,
         epoch: inputs.recipe.epoch_seconds(),
     };
-    let root = root(inputs, Workshop::Kernel)?;
-    let built = kernel::build(builder, &root, &sources)?;
+    let root = makers.root(Workshop::Kernel)?;
+    let built = kernel::build(makers.builder, root, &sources)?;
     inputs.store.need(&built.image.sha256)
 }
 
@@ -99,7 +116,7 @@ fn linux_tarball(inputs: Inputs<'_>, builder: &Builder<'_>, source: &str) -> Res
 ///
 /// # Errors
 /// Its source is no crate beside the recipe, a crate is not in the store, or the build fails.
-pub fn agent(inputs: Inputs<'_>, builder: &Builder<'_>, wanted: &CargoAgent) -> Result<Vec<u8>> {
+pub fn agent(inputs: Inputs<'_>, makers: Makers<'_>, wanted: &CargoAgent) -> Result<Vec<u8>> {
     let Some(Source::Local(path)) = inputs.recipe.sources.get(&wanted.source) else {
         bail!("`{}`: an agent is built from a local source only, so far", wanted.source);
     };
@@ -110,8 +127,8 @@ pub fn agent(inputs: Inputs<'_>, builder: &Builder<'_>, wanted: &CargoAgent) -> 
         arch: inputs.recipe.arch,
         epoch: inputs.recipe.epoch_seconds(),
     };
-    let root = root(inputs, Workshop::Agent)?;
-    let built = cargo::build(builder, &root, &program)?;
+    let root = makers.root(Workshop::Agent)?;
+    let built = cargo::build(makers.builder, root, &program)?;
     let binary = inputs.store.need(&built.sha256)?;
     agent::ensure_static(&binary, &wanted.bin)?;
     Ok(binary)
@@ -135,11 +152,4 @@ pub fn crates(inputs: Inputs<'_>) -> Result<Vec<cargo::Pinned>> {
     };
     let text = inputs.read(&format!("{path}/Cargo.lock"))?;
     cargo::pinned(&String::from_utf8_lossy(&text))
-}
-
-/// One root at a time is made: each takes all CPUs, and half a gigabyte while it is unpacked.
-fn root(inputs: Inputs<'_>, workshop: Workshop) -> Result<Root> {
-    static ONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
-    let _one = ONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    tools::root(inputs, workshop)
 }

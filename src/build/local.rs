@@ -22,6 +22,11 @@ pub fn paths(recipe: &Recipe) -> Vec<&str> {
         Kernel::File(path) => Some(path),
         _ => None,
     });
+    let fragments = recipe.kernel.iter().flat_map(|kernel| match kernel {
+        Kernel::Linux(linux) => linux.config.as_slice(),
+        _ => &[],
+    });
+    let fragments = fragments.filter(|name| name.contains('/'));
     let sources = recipe.sources.values().filter_map(|source| match source {
         Source::Local(path) => Some(path),
         _ => None,
@@ -35,7 +40,7 @@ pub fn paths(recipe: &Recipe) -> Vec<&str> {
         FileEntry::Copy(copy) => Some(&copy.from),
         _ => None,
     });
-    let all = firmware.chain(kernel).chain(sources).chain(agent).chain(copied);
+    let all = firmware.chain(kernel).chain(fragments).chain(sources).chain(agent).chain(copied);
     let mut paths: Vec<_> = all.map(String::as_str).collect();
     paths.sort_unstable();
     paths.dedup();

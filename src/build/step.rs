@@ -1,6 +1,7 @@
 //! Runs a step in the sandbox, once for each key: what has been built is never built again.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
@@ -62,6 +63,16 @@ pub enum Note<'a> {
     Known(&'a str),
 }
 
+impl fmt::Display for Note<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Runs(name, changes) => write!(f, "{name} runs: {}", changes.join("; ")),
+            Self::Ran(name) => write!(f, "{name} has run"),
+            Self::Known(name) => write!(f, "{name} was built before"),
+        }
+    }
+}
+
 /// Runs steps.
 pub struct Builder<'a> {
     /// Where inputs and outputs are.
@@ -77,6 +88,14 @@ pub struct Builder<'a> {
     /// How this build differs from others in what must not matter; a varied build neither takes nor
     /// leaves results.
     pub variation: Variation,
+}
+
+impl<'a> Builder<'a> {
+    /// The usual builder for the recipe `owner`, with this program as the stages of its sandbox.
+    pub fn new(store: &'a Store, owner: &str, notify: &'a (dyn Fn(&Note<'_>) + Sync)) -> Self {
+        let (sandbox, limits) = (Sandbox::default(), Limits::default());
+        Self { store, owner: owner.into(), notify, sandbox, limits, variation: Variation::none() }
+    }
 }
 
 impl Builder<'_> {

@@ -3,7 +3,7 @@
 //! A recipe says only where tools come from (`tools: {from: trixie}`). They are tools of the build
 //! machine, whatever the guest's architecture is: other architectures are compiled for across.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context as _, Result, ensure};
 
@@ -115,11 +115,18 @@ pub fn wants(recipe: &Recipe) -> Vec<Want> {
     wants
 }
 
-/// The build root of `workshop`, out of the lock.
+/// The build roots that the recipe needs, one after the other: making one takes all CPUs, and half
+/// a gigabyte of memory.
 ///
 /// # Errors
-/// The recipe does not say where tools come from, the lock lacks one, or the root cannot be made.
-pub fn root(inputs: Inputs<'_>, workshop: Workshop) -> Result<Root> {
+/// The recipe does not say where tools come from, the lock lacks one, or a root cannot be made.
+pub fn roots(inputs: Inputs<'_>) -> Result<BTreeMap<Workshop, Root>> {
+    let workshops = Workshop::of(inputs.recipe).into_iter();
+    workshops.map(|workshop| Ok((workshop, root(inputs, workshop)?))).collect()
+}
+
+/// The build root of `workshop`, out of the lock.
+fn root(inputs: Inputs<'_>, workshop: Workshop) -> Result<Root> {
     let tools = inputs.recipe.tools.as_ref().with_context(|| {
         "the recipe builds from source and does not say where tools come from; add for example \
          `tools: {from: trixie}`"

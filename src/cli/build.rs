@@ -12,9 +12,11 @@ use super::surroundings::Surroundings;
 use super::{Answer, Outcome, Session, environment, lock, recipe};
 use crate::assemble::{direct, measured, output};
 use crate::build::artifacts::{self, Artifacts};
+use crate::build::compiled;
 use crate::build::initrd::Weight;
 use crate::build::inputs::Inputs;
 use crate::build::local;
+use crate::build::step::{Builder, Note};
 use crate::digest::Sha256;
 use crate::reference::{Artifact, Document, Machine};
 
@@ -34,6 +36,9 @@ pub(super) struct Build {
     /// Directory of the outputs [default: out/NAME]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// Say why each step runs: which of its inputs has changed
+    #[arg(long)]
+    explain: bool,
     /// Say what weighs how much in the initrd
     #[arg(long)]
     report: bool,
@@ -72,6 +77,7 @@ impl Build {
             Some(_) => standing(&out)?,
             None => {
                 surroundings.fetch(session, &recipe, &locked)?;
+                surroundings.fetch_crates(&compiled::crates(inputs)?)?;
                 self.build(session, inputs, (&out, lock_digest, key))?
             }
         };
@@ -89,7 +95,9 @@ impl Build {
         (out, lock, key): (&Path, Sha256, Sha256),
     ) -> Result<Built, Failure> {
         let bar = session.output.progress("building", None);
-        let artifacts = artifacts::build(inputs, session.host())?;
+        let notify = |note: &Note<'_>| self.tell(session, note);
+        let builder = Builder::new(inputs.store, &inputs.recipe.name, &notify);
+        let artifacts = artifacts::build(inputs, session.host(), &builder)?;
         bar.set_message("measuring");
         let mut files = direct::files(&artifacts);
         let document = measured::document(inputs, &artifacts, &files, lock)?;
@@ -114,6 +122,16 @@ impl Build {
         let initrd = self.report.then(|| weights(&artifacts));
         let machines = document.machines;
         Ok(Built { out, unchanged, artifacts: manifest.artifacts, machines, initrd })
+    }
+}
+
+impl Build {
+    /// What a step does: always in detail, on request as a note.
+    fn tell(&self, session: &Session, note: &Note<'_>) {
+        match (self.explain, note.to_string()) {
+            (true, text) => session.output.note(&text),
+            (false, text) => session.output.detail(1, &text),
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! `guestsmith lock`.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -10,6 +11,7 @@ use serde::Serialize;
 use super::failure::Failure;
 use super::surroundings::Surroundings;
 use super::{Answer, Outcome, Session, environment, recipe};
+use crate::build::tools;
 use crate::lock::diff::{Change, diff};
 use crate::lock::{self, Lock as Pins, Want};
 use crate::recipe::Recipe;
@@ -138,7 +140,8 @@ impl Lock {
 
 /// Packages that the recipe asks for, and those that build it.
 pub(super) fn wants(recipe: &Recipe) -> Vec<Want> {
-    lock::wants(recipe)
+    let wants: BTreeSet<_> = lock::wants(recipe).into_iter().chain(tools::wants(recipe)).collect();
+    wants.into_iter().collect()
 }
 
 /// `NAME.lock` beside `NAME.yaml`.

@@ -21,6 +21,7 @@ pub mod output;
 mod publish;
 mod recipe;
 mod report;
+mod reproduce;
 mod schema;
 mod snp;
 mod surroundings;
@@ -76,6 +77,7 @@ verbs! {
     Measure in measure,
     IdBlock in id_block,
     Inspect in inspect,
+    Reproduce in reproduce,
     Explain in explain,
     Publish in publish,
     Report in report,

@@ -8,11 +8,12 @@ use anyhow::{Context as _, Result};
 
 use super::Session;
 use super::failure::Failure;
+use crate::build::cargo::Pinned;
 use crate::lock::Lock;
-use crate::recipe::Recipe;
+use crate::recipe::{CrateSource, Recipe};
 use crate::source::debian::keyring::Keyring;
 use crate::source::mirrors::{self, Config, DEBIAN_SNAPSHOTS, Mirrors};
-use crate::source::{World, fetch};
+use crate::source::{World, fetch, registry};
 use crate::store::http::Client;
 use crate::store::{Store, entries};
 
@@ -112,6 +113,21 @@ impl Surroundings {
             true => Failure::input(error).hint("name a mirror with --mirror URL"),
             false => Failure::input(error),
         })
+    }
+}
+
+impl Surroundings {
+    /// Fetches the crates that an agent is built from by locked tools.
+    ///
+    /// # Errors
+    /// One cannot be had.
+    pub(super) fn fetch_crates(&self, crates: &[Pinned]) -> Result<(), Failure> {
+        for Pinned { name, version, sha256 } in crates {
+            let source = CrateSource { name: name.clone(), version: version.clone() };
+            registry::fetch(&self.world(), &source, sha256)
+                .with_context(|| format!("cannot fetch the crate {name} {version}"))?;
+        }
+        Ok(())
     }
 }
 

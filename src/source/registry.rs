@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result, bail};
 use serde::Deserialize;
 
-use super::Resolver;
+use super::{Resolver, World};
 use crate::digest::Sha256;
 use crate::lock::{File, Lock};
 use crate::recipe::{CrateSource, Source};
@@ -64,6 +64,22 @@ fn checksum(r: &Resolver<'_>, source: &CrateSource) -> Result<Sha256> {
         }
     }
     bail!("the registry has no version {} of the crate `{}`", source.version, source.name)
+}
+
+/// Puts the crate with that hash into the store, if it is not there yet.
+///
+/// # Errors
+/// The registry does not have it, or gives other bytes.
+pub fn fetch(world: &World<'_>, source: &CrateSource, sha256: &Sha256) -> Result<()> {
+    if world.store.contains(sha256) {
+        return Ok(());
+    }
+    let place = places(source)?.remove(0);
+    let bytes = world.client.read(&place, MAX_CRATE)?.with_context(|| format!("no {place}"))?;
+    if Sha256::of(&bytes) != *sha256 {
+        bail!("{place} has SHA-256 {}, Cargo.lock states {sha256}", Sha256::of(&bytes));
+    }
+    world.store.put(&bytes).map(drop)
 }
 
 /// The Cargo book, «Index files»: lower case, in directories by its first letters.

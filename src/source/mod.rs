@@ -241,7 +241,9 @@ pub fn items(world: &World<'_>, recipe: &Recipe, lock: &Lock) -> Result<Vec<Item
         Ok(Item { what: file.name.clone(), expected, places })
     };
     let packages = lock.packages.iter().map(package);
-    packages.chain(lock.files.iter().map(file)).collect()
+    // The index states all that a `.dsc` does, and no build reads one; some mirrors lack them.
+    let read = lock.files.iter().filter(|file| !file.name.ends_with(".dsc"));
+    packages.chain(read.map(file)).collect()
 }
 
 /// Where the recipe says that the file of a source is.

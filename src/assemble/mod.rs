@@ -4,3 +4,4 @@ pub mod acpi;
 pub mod direct;
 pub mod measured;
 pub mod output;
+pub mod tee_image;

@@ -62,7 +62,7 @@ fn names() -> clap::builder::PossibleValuesParser {
 impl Measure {
     pub(super) fn run(self, session: &Session) -> Outcome {
         let tee = measure::tee(&self.tee).map_err(Failure::usage)?;
-        let machines = self.machines(tee)?;
+        let machines = self.given.machines(tee, &self.vmm)?;
         let files = self.given.read(tee)?;
         let precomputed = self.snp.precomputed()?;
         let guest = Guest { precomputed: precomputed.as_ref(), ..guest(&files) };
@@ -76,12 +76,6 @@ impl Measure {
         let json = answer(tee, &shown)?;
         session.output.answer(&json, || self.text(tee, &shown, session.global.quiet))?;
         Ok(Answer::Yes)
-    }
-
-    fn machines(&self, tee: &Tee) -> Result<Vec<Machine>, Failure> {
-        let mut given = self.given.settings.clone();
-        given.insert("vmm".to_string(), self.vmm.clone());
-        measure::machines(tee, &given).map_err(Failure::usage)
     }
 
     fn warn(&self, session: &Session, found: &[Measurement]) -> Result<(), Failure> {
@@ -144,9 +138,9 @@ fn answer(tee: &Tee, shown: &[Shown<'_>]) -> Result<Value, Failure> {
 }
 
 /// Files by name, in the order of the command line; the guest borrows from them.
-type Files = Vec<(&'static str, Vec<u8>)>;
+pub(super) type Files = Vec<(&'static str, Vec<u8>)>;
 
-fn guest<'a>(files: &'a Files) -> Guest<'a> {
+pub(super) fn guest<'a>(files: &'a Files) -> Guest<'a> {
     let mut guest = Guest::default();
     for (name, bytes) in files {
         match guest.place(name) {
@@ -160,7 +154,7 @@ fn guest<'a>(files: &'a Files) -> Guest<'a> {
 
 /// Flags that the tables of TEEs ask for.
 #[derive(Debug, Default)]
-struct Given {
+pub(super) struct Given {
     files: Vec<(String, String)>,
     settings: BTreeMap<String, Vec<String>>,
 }
@@ -198,7 +192,14 @@ fn for_tees(about: &str, tees: &[&str]) -> String {
 }
 
 impl Given {
-    fn read(&self, tee: &Tee) -> Result<Files, Failure> {
+    /// The machines that the settings multiply to.
+    pub(super) fn machines(&self, tee: &Tee, vmm: &[String]) -> Result<Vec<Machine>, Failure> {
+        let mut given = self.settings.clone();
+        given.insert("vmm".to_string(), vmm.to_vec());
+        measure::machines(tee, &given).map_err(Failure::usage)
+    }
+
+    pub(super) fn read(&self, tee: &Tee) -> Result<Files, Failure> {
         let mut files = Files::new();
         for (name, value) in &self.files {
             let Some(file) = tee.reads.iter().find(|file| file.name == name) else {

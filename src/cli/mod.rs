@@ -5,6 +5,7 @@
 //! works as pasted. A new verb is a file, its `mod` line and its row; then
 //! `INSTA_UPDATE=always cargo test --lib cli` writes the snapshot of its help, to be read.
 
+mod assemble;
 mod build;
 mod check;
 mod completions;
@@ -74,6 +75,7 @@ verbs! {
     Check in check,
     Lock in lock,
     Build in build,
+    Assemble in assemble,
     Measure in measure,
     IdBlock in id_block,
     Inspect in inspect,

@@ -100,14 +100,26 @@ fn expect(guest: &Guest<'_>, machines: &[Machine]) -> Result<Vec<Measurement>> {
     machines.iter().map(|machine| one(guest, machine)).collect()
 }
 
-fn one(guest: &Guest<'_>, machine: &Machine) -> Result<Measurement> {
-    let missing = |what, why: &str| Error::Missing { tee: CCA.name, what, why: why.to_string() };
-    let memory =
-        machine.memory.ok_or_else(|| missing("memory", "RAM shapes the realm; give --memory"))?;
+/// The launch of `guest` on `machine` by its VMM.
+fn launch<'a>(guest: &Guest<'a>, machine: &Machine) -> Result<Launch<'a>> {
+    let why = "RAM shapes the realm; give --memory".to_string();
+    let memory = machine.memory.ok_or(Error::Missing { tee: CCA.name, what: "memory", why })?;
     let its = machine.settings.get(ITS.name) != Some(&Value::Flag(false));
     let vcpus = machine.vcpus.unwrap_or(1);
     let shape = Shape { memory, vcpus, pmu: machine.flag(PMU.name), its };
-    let launch = realm::launch(&machine.vmm.name, guest, &shape)?;
+    realm::launch(&machine.vmm.name, guest, &shape)
+}
+
+/// The device tree that is measured: the caller's, or ours for the VMM.
+///
+/// # Errors
+/// As the measurement: a part is missing or does not fit.
+pub fn device_tree(guest: &Guest<'_>, machine: &Machine) -> Result<Vec<u8>> {
+    launch(guest, machine).map(|launch| launch.dtb.into_owned())
+}
+
+fn one(guest: &Guest<'_>, machine: &Machine) -> Result<Measurement> {
+    let launch = launch(guest, machine)?;
     let parameters = parameters(machine, launch.ipa_bits)?;
     let rmm = if machine.text(RMM.name) == Some("2.0") { Rmm::V2 } else { Rmm::V1 };
     let mut rim = Rim::create(&parameters, rmm);

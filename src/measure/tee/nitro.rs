@@ -78,7 +78,10 @@ impl<'a> Parts<'a> {
     }
 
     /// The parts as files.
-    fn from_files(guest: &Guest<'a>) -> Result<Self> {
+    ///
+    /// # Errors
+    /// A part is missing, or the certificate is none.
+    pub fn from_files(guest: &Guest<'a>) -> Result<Self> {
         let missing = |what| Error::Missing {
             tee: NITRO.name,
             what,

@@ -1,12 +1,15 @@
 //! What is this file? Formats recognised by content, one file and one row each.
 
 mod azure;
+mod device_tree;
 mod document;
 mod enclave;
 mod eventlog;
 mod facts;
 mod firmware;
 mod pe;
+mod se;
+mod sgx;
 pub(crate) mod snp;
 pub(crate) mod tdx;
 
@@ -63,6 +66,36 @@ pub const INSPECTORS: &[Inspector] = &[
         about: "Nitro enclave image (EIF)",
         is: enclave::is_image,
         inspect: enclave::inspect,
+    },
+    Inspector {
+        name: "se-image",
+        about: "Secure Execution image",
+        is: crate::format::se_image::is_image,
+        inspect: se::inspect_image,
+    },
+    Inspector {
+        name: "se-header",
+        about: "Secure Execution header (hdr.bin)",
+        is: se::is_header,
+        inspect: se::inspect_header,
+    },
+    Inspector {
+        name: "sgx-enclave",
+        about: "SGX enclave (SGXS stream or .signed.so)",
+        is: sgx::is_enclave,
+        inspect: sgx::inspect,
+    },
+    Inspector {
+        name: "sigstruct",
+        about: "signature of an SGX enclave (SIGSTRUCT)",
+        is: sgx::is_sigstruct,
+        inspect: sgx::inspect,
+    },
+    Inspector {
+        name: "device-tree",
+        about: "flattened device tree",
+        is: device_tree::is_tree,
+        inspect: device_tree::inspect,
     },
     Inspector {
         name: "reference-values",

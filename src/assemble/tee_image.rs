@@ -1,0 +1,99 @@
+//! What a TEE boots as one file: a Secure Execution image, an enclave image, a realm's device tree.
+//!
+//! Bytes in, bytes out; the verb writes the files. Nothing enters but the guest and the machine: the
+//! same inputs always give the same bytes.
+
+use crate::format::eif::{self, Kind, Section};
+use crate::measure::tee::{cca, nitro, se};
+use crate::measure::{Error, Guest, Machine, Result};
+
+/// Files by name.
+pub type Made = Vec<(&'static str, Vec<u8>)>;
+
+/// A TEE for which files are made.
+pub struct Maker {
+    /// Name of the TEE.
+    pub tee: &'static str,
+    /// One line for help and docs: which files.
+    pub about: &'static str,
+    /// The files.
+    pub make: fn(&Guest<'_>, &Machine) -> Result<Made>,
+}
+
+/// Every TEE that boots a file of its own.
+pub const MAKERS: &[Maker] = &[
+    Maker {
+        tee: se::SE.name,
+        about: "se.img, to be booted, and hdr.bin, its header for verifiers",
+        make: secure_execution,
+    },
+    Maker {
+        tee: cca::CCA.name,
+        about: "virt.dtb, the device tree that is measured, for the VMM's -dtb",
+        make: device_tree,
+    },
+    Maker { tee: nitro::NITRO.name, about: "enclave.eif, unsigned", make: enclave },
+];
+
+fn secure_execution(guest: &Guest<'_>, machine: &Machine) -> Result<Made> {
+    let made = se::make(guest, machine)?;
+    let header = made.header.write();
+    Ok(vec![("se.img", made.image), ("hdr.bin", header)])
+}
+
+fn device_tree(guest: &Guest<'_>, machine: &Machine) -> Result<Made> {
+    Ok(vec![("virt.dtb", cca::device_tree(guest, machine)?)])
+}
+
+/// Memory and vCPUs that an enclave gets when nothing else is asked for: those of AWS's tool.
+const ENCLAVE_DEFAULTS: (u64, u64) = (1 << 30, 2);
+
+fn enclave(guest: &Guest<'_>, _: &Machine) -> Result<Made> {
+    let parts = nitro::Parts::from_files(guest)?;
+    if parts.certificate.is_some() {
+        return Err(Error::Unsupported {
+            what: "signing an enclave image".to_string(),
+            why: "it is made unsigned; sign it with AWS's tool".to_string(),
+        });
+    }
+    let section = |kind, data| Section { kind, data: std::borrow::Cow::Borrowed(data) };
+    let mut sections = vec![
+        section(Kind::Kernel, parts.kernel),
+        section(Kind::Cmdline, parts.cmdline),
+        section(Kind::Metadata, METADATA),
+    ];
+    sections.extend(parts.ramdisks.iter().map(|disk| section(Kind::Ramdisk, disk)));
+    let (default_memory, default_cpus) = ENCLAVE_DEFAULTS;
+    let arm64 = crate::format::arm64_image::Image::parse(parts.kernel).is_ok();
+    let version = eif::VERSION;
+    let image = eif::Image { version, arm64, default_memory, default_cpus, sections };
+    let file = image.write().map_err(|error| Error::Input { input: "ramdisk", error })?;
+    Ok(vec![("enclave.eif", file)])
+}
+
+/// The metadata that tools ask for, with the one time that is always the same.
+const METADATA: &[u8] = br#"{"ImageName":"guestsmith","ImageVersion":"1","BuildMetadata":{"BuildTime":"1970-01-01T00:00:00Z","BuildTool":"guestsmith","BuildToolVersion":"1","OperatingSystem":"Linux","KernelVersion":"unknown"},"DockerInfo":{},"CustomMetadata":null}"#;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::eif::Image;
+
+    #[test]
+    fn an_enclave_image_is_the_same_twice_and_holds_its_parts() {
+        let others = vec![("ramdisk", &b"second"[..])];
+        let guest = Guest {
+            kernel: Some(b"kernel"),
+            initrd: Some(b"first"),
+            cmdline: Some("quiet"),
+            others,
+            ..Guest::default()
+        };
+        let machine = Machine::default();
+        let made = enclave(&guest, &machine).expect("made");
+        assert_eq!(made, enclave(&guest, &machine).expect("made"));
+        let image = Image::parse(&made[0].1).expect("an image");
+        assert_eq!(image.of_kind(Kind::Ramdisk).collect::<Vec<_>>(), [&b"first"[..], b"second"]);
+        assert!(serde_json::from_slice::<serde_json::Value>(METADATA).is_ok());
+    }
+}

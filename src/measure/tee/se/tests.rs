@@ -132,7 +132,9 @@ fn page_lists_are_those_of_s390_tools() {
     key[32..].fill(0x43);
     let (mut first, mut second) = (vec![1; 0x3400], vec![2; 0x3000]);
     first.resize(0x4000, 0);
-    [&mut first, &mut second].map(|pages| create::encrypt(&key, 0x42, pages));
+    for pages in [&mut first, &mut second] {
+        create::encrypt(&key, 0x42, pages);
+    }
     let component = |address, pages| digests::Component { address, tweak: 0x42, pages };
     let found = Digests::of([component(0x1_0000, &first), component(0x2_0000, &second)]);
     assert_eq!(

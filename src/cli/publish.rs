@@ -70,10 +70,10 @@ fn destinations() -> clap::builder::PossibleValuesParser {
 impl Publish {
     pub(super) fn run(self, session: &Session) -> Outcome {
         let content = self.content()?;
-        if let Some(policy) = &self.check_policy {
-            if self.appraise(session, policy, &content)? == Answer::No {
-                return Ok(Answer::No);
-            }
+        if let Some(policy) = &self.check_policy
+            && self.appraise(session, policy, &content)? == Answer::No
+        {
+            return Ok(Answer::No);
         }
         let row = DESTINATIONS.iter().find(|row| Some(row.name) == self.to.as_deref());
         let Some(row) = row else { return Ok(Answer::Yes) };

@@ -48,10 +48,10 @@ fn register(registry: &mut impl Registry, values: &Values, message: &[u8]) -> Re
         before.push(registry.get(name)?.as_ref() == Some(value));
     }
     let mut refusals = Vec::new();
-    if !before.iter().all(|same| *same) {
-        if let Err(whole) = registry.register(message)? {
-            refusals = one_by_one(registry, values, &whole)?;
-        }
+    if !before.iter().all(|same| *same)
+        && let Err(whole) = registry.register(message)?
+    {
+        refusals = one_by_one(registry, values, &whole)?;
     }
     let mut entries = Vec::new();
     for (((name, value), same), place) in values.iter().zip(before).zip(0..) {

@@ -126,13 +126,14 @@ fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     Ok(fs::read(path).with_context(|| format!("cannot read {}", path.display()))?)
 }
 
-/// What an artifact of a build is: `firmware/NAME.fd` is `firmware NAME`.
+/// What an artifact of a build is: `firmware-NAME.fd` is `firmware NAME`, `vmlinuz` is `kernel`.
 fn role(artifact: &str) -> String {
-    let (directory, name) = artifact.rsplit_once('/').unwrap_or(("", artifact));
-    let stem = name.strip_suffix(".fd").unwrap_or(name);
-    match directory {
-        "firmware" => format!("firmware {stem}"),
-        _ => artifact.to_string(),
+    let firmware = artifact.strip_prefix("firmware-").and_then(|name| name.strip_suffix(".fd"));
+    match (artifact, firmware) {
+        (_, Some(name)) => format!("firmware {name}"),
+        ("vmlinuz", _) => "kernel".to_string(),
+        ("initrd.img", _) => "initrd".to_string(),
+        (other, _) => other.to_string(),
     }
 }
 

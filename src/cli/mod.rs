@@ -9,6 +9,7 @@ mod assemble;
 mod build;
 mod check;
 mod completions;
+mod diff;
 mod emit;
 mod environment;
 mod explain;
@@ -80,6 +81,7 @@ verbs! {
     IdBlock in id_block,
     Inspect in inspect,
     Reproduce in reproduce,
+    Diff in diff,
     Explain in explain,
     Publish in publish,
     Report in report,

@@ -4,6 +4,7 @@ mod build;
 mod cli;
 mod command;
 mod docs;
+mod explain;
 mod inputs;
 mod inspect;
 mod kbs_server;

@@ -23,11 +23,17 @@ pub(super) fn report(bytes: &[u8]) -> anyhow::Result<Piece> {
 
 fn evidence(td: &Td, form: &'static str) -> Evidence {
     let rtmr = td.rtmr.iter().zip(0..).map(|(value, n)| (format!("rtmr{n}"), value.to_vec()));
-    let mrtd = ("mrtd".to_string(), td.mr_td.to_vec());
+    let fixed = [
+        ("mrtd", td.mr_td),
+        ("mrconfigid", td.mr_config_id),
+        ("mrowner", td.mr_owner),
+        ("mrownerconfig", td.mr_owner_config),
+    ];
+    let fixed = fixed.map(|(name, value)| (name.to_string(), value.to_vec()));
     Evidence {
         tee: "tdx",
         form,
-        registers: rtmr.chain([mrtd]).collect(),
+        registers: rtmr.chain(fixed).collect(),
         facts: inspect::tdx::facts(td),
         warnings: inspect::tdx::warnings(td),
         log: None,

@@ -51,6 +51,18 @@ impl Facts {
         self.0.iter().find(|(known, _)| known == name).map(|(_, fact)| fact)
     }
 
+    /// The facts with their names, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Fact)> {
+        self.0.iter().map(|(name, fact)| (name.as_str(), fact))
+    }
+
+    /// What a JSON object says; what is null or empty is left out.
+    pub fn of_json(value: &serde_json::Value) -> Self {
+        let fields = value.as_object().into_iter().flatten();
+        let fields = fields.filter_map(|(name, value)| Some((name.clone(), Fact::of_json(value)?)));
+        Self(fields.collect())
+    }
+
     /// Readable text, one fact a line, what lies deeper indented.
     pub fn text(&self) -> String {
         let mut out = String::new();
@@ -75,6 +87,21 @@ impl Facts {
 }
 
 impl Fact {
+    fn of_json(value: &serde_json::Value) -> Option<Self> {
+        use serde_json::Value;
+        match value {
+            Value::Null => None,
+            Value::Bool(flag) => Some(Self::Flag(*flag)),
+            Value::String(text) => Some(Self::Text(text.clone())),
+            Value::Number(number) => Some(Self::Text(number.to_string())),
+            Value::Array(items) if items.is_empty() => None,
+            Value::Array(items) => {
+                Some(Self::List(items.iter().filter_map(Self::of_json).collect()))
+            }
+            Value::Object(_) => Some(Self::Facts(Facts::of_json(value))),
+        }
+    }
+
     fn is_line(&self) -> bool {
         self.line().is_some()
     }

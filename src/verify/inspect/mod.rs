@@ -7,6 +7,9 @@ mod enclave;
 mod eventlog;
 mod facts;
 mod firmware;
+mod initrd;
+mod kernel;
+mod lock;
 mod pe;
 mod se;
 mod sgx;
@@ -103,7 +106,25 @@ pub const INSPECTORS: &[Inspector] = &[
         is: document::is_document,
         inspect: document::inspect,
     },
+    Inspector {
+        name: "lock",
+        about: "lock of a recipe",
+        is: lock::is_lock,
+        inspect: lock::inspect,
+    },
+    Inspector {
+        name: "initrd",
+        about: "initial RAM disk (cpio)",
+        is: initrd::is_initrd,
+        inspect: initrd::inspect,
+    },
     Inspector { name: "uki", about: "unified kernel image", is: pe::is_uki, inspect: pe::inspect },
+    Inspector {
+        name: "kernel",
+        about: "Linux kernel image (bzImage)",
+        is: kernel::is_kernel,
+        inspect: kernel::inspect,
+    },
     Inspector { name: "pe", about: "PE image", is: pe::is_pe, inspect: pe::inspect },
     Inspector {
         name: "firmware",

@@ -50,6 +50,35 @@ fn a_broken_file_is_told_by_the_format_that_it_claims() {
     );
 }
 
+/// One member of a newc archive (Linux `Documentation/driver-api/early-userspace`).
+fn member(name: &str, mode: usize, data: &[u8]) -> Vec<u8> {
+    let numbers = [1, mode, 0, 0, 1, 7, data.len(), 0, 0, 0, 0, name.len() + 1, 0];
+    let mut bytes = b"070701".to_vec();
+    numbers.iter().for_each(|n| bytes.extend(format!("{n:08x}").bytes()));
+    bytes.extend(name.bytes().chain([0]));
+    bytes.resize(bytes.len().next_multiple_of(4), 0);
+    bytes.extend(data);
+    bytes.resize(bytes.len().next_multiple_of(4), 0);
+    bytes
+}
+
+#[test]
+fn an_initrd_of_two_segments() {
+    use std::io::Write as _;
+    let early = [member("kernel", 0o040755, b""), member("TRAILER!!!", 0, b"")].concat();
+    let main = [member("init", 0o120777, b"bin/sh"), member("x", 0o100644, b"abc")].concat();
+    let main = [main, member("TRAILER!!!", 0, b"")].concat();
+    let mut encoder = flate2::write::GzEncoder::new(early, flate2::Compression::fast());
+    encoder.write_all(&main).expect("memory");
+    let initrd = encoder.finish().expect("memory");
+    let found = inspect(&initrd).expect("an initrd");
+    let text = found.facts.text();
+    let (_, segments) = text.split_once('\n').expect("lines");
+    insta::assert_snapshot!(segments);
+    let error = format!("{:#}", inspect(&initrd[..initrd.len() - 9]).expect_err("cut"));
+    assert!(error.starts_with("this looks like initial RAM disk (cpio): segment 1 at"), "{error}");
+}
+
 proptest::proptest! {
     #[test]
     fn no_bytes_panic(

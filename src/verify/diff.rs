@@ -1,0 +1,181 @@
+//! What changed between two files or two builds, and which registers move.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::inspect::{Fact, Facts, Inspection};
+use crate::reference::{Document, Machine};
+
+/// One thing that is otherwise.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Change {
+    /// Where: the names on the way to it.
+    pub at: String,
+    /// What was there; nothing if it is new.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub before: Option<String>,
+    /// What is there now; nothing if it is gone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
+}
+
+/// Changes from one text per place to another.
+fn changes(before: &BTreeMap<String, String>, after: &BTreeMap<String, String>) -> Vec<Change> {
+    let mut places: Vec<_> = before.keys().chain(after.keys()).collect();
+    places.sort();
+    places.dedup();
+    let change = |at: &String| {
+        let (before, after) = (before.get(at).cloned(), after.get(at).cloned());
+        (before != after).then(|| Change { at: at.clone(), before, after })
+    };
+    places.into_iter().filter_map(change).collect()
+}
+
+/// What changed from one file to another of the same format.
+pub fn files(before: &Inspection, after: &Inspection) -> Vec<Change> {
+    changes(&flat(&before.facts), &flat(&after.facts))
+}
+
+fn flat(facts: &Facts) -> BTreeMap<String, String> {
+    let mut places = BTreeMap::new();
+    flatten(&mut places, "", &Fact::Facts(facts.clone()));
+    places
+}
+
+/// Every line of a tree of facts by the names on the way to it.
+fn flatten(out: &mut BTreeMap<String, String>, at: &str, fact: &Fact) {
+    let below =
+        |name: &str| if at.is_empty() { name.to_string() } else { format!("{at} › {name}") };
+    match fact {
+        Fact::Text(text) => drop(out.insert(at.to_string(), text.clone())),
+        Fact::Number(number) => drop(out.insert(at.to_string(), number.to_string())),
+        Fact::Flag(flag) => drop(out.insert(at.to_string(), flag.to_string())),
+        Fact::Facts(facts) => facts.iter().for_each(|(name, f)| flatten(out, &below(name), f)),
+        Fact::List(items) => {
+            for (index, item) in items.iter().enumerate() {
+                flatten(out, &below(&key(item).unwrap_or_else(|| format!("#{index}"))), item);
+            }
+        }
+    }
+}
+
+/// By what an item of a list is known when its place in the list changes.
+fn key(item: &Fact) -> Option<String> {
+    match item {
+        Fact::Text(text) => Some(text.clone()),
+        Fact::Facts(facts) => {
+            ["path", "name", "machine", "place"].iter().find_map(|name| match facts.get(name) {
+                Some(Fact::Text(text)) => Some(text.clone()),
+                _ => None,
+            })
+        }
+        _ => None,
+    }
+}
+
+/// A machine of both builds whose registers move.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Moved {
+    /// The machine.
+    pub machine: String,
+    /// Registers that hold something else.
+    pub registers: Vec<String>,
+    /// Events that are otherwise: what was measured, by register.
+    pub events: Vec<String>,
+}
+
+/// Two builds side by side.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Builds {
+    /// Artifacts that changed.
+    pub artifacts: Vec<Change>,
+    /// Machines that only one of them has.
+    pub machines: Vec<Change>,
+    /// Machines whose registers move.
+    pub moved: Vec<Moved>,
+}
+
+/// What changed from one build to another, by their documents.
+pub fn builds(before: &Document, after: &Document) -> Builds {
+    let artifacts = |document: &Document| -> BTreeMap<_, _> {
+        let one = |a: &crate::reference::Artifact| (a.name.clone(), format!("sha256:{}", a.sha256));
+        document.artifacts.iter().map(one).collect()
+    };
+    let machines = |document: &Document| -> BTreeMap<_, _> {
+        document.machines.iter().map(|m| (m.label(), m.label())).collect()
+    };
+    let pairs = before.machines.iter().filter_map(|machine| {
+        Some((machine, after.machines.iter().find(|other| other.label() == machine.label())?))
+    });
+    Builds {
+        artifacts: changes(&artifacts(before), &artifacts(after)),
+        machines: changes(&machines(before), &machines(after)),
+        moved: pairs.filter_map(|(a, b)| moved(a, b)).collect(),
+    }
+}
+
+fn moved(before: &Machine, after: &Machine) -> Option<Moved> {
+    let registers = changes(&before.registers, &after.registers);
+    let known = |machine: &Machine, digest: &str| machine.events.iter().any(|e| e.digest == digest);
+    let new = after.events.iter().filter(|event| !known(before, &event.digest));
+    let events = new.map(|event| format!("{}: {}", event.register, event.what)).collect();
+    let registers: Vec<_> = registers.into_iter().map(|change| change.at).collect();
+    (!registers.is_empty()).then(|| Moved { machine: before.label(), registers, events })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn archive(files: &[(&str, u32, &[u8])]) -> Inspection {
+        let files = files.iter().map(|(path, mode, data)| {
+            let is = format!("{mode:04o} {}", crate::digest::hex(data));
+            Facts::default().with("path", *path).with("is", is)
+        });
+        let facts = Facts::default().with("files", files.collect::<Vec<_>>());
+        Inspection { format: "initrd", about: "initrd", size: 0, facts }
+    }
+
+    #[test]
+    fn files_are_compared_by_their_paths() {
+        let before = archive(&[("a", 0o644, b"x"), ("b", 0o644, b"y"), ("c", 0o644, b"z")]);
+        let after = archive(&[("0", 0o644, b"n"), ("a", 0o644, b"x"), ("c", 0o755, b"z")]);
+        let told: Vec<_> =
+            files(&before, &after).into_iter().map(|c| (c.at, c.before, c.after)).collect();
+        let text = |text: &str| Some(text.to_string());
+        assert_eq!(
+            told,
+            [
+                ("files › 0 › is".to_string(), None, text("0644 6e")),
+                ("files › 0 › path".to_string(), None, text("0")),
+                ("files › b › is".to_string(), text("0644 79"), None),
+                ("files › b › path".to_string(), text("b"), None),
+                ("files › c › is".to_string(), text("0644 7a"), text("0755 7a")),
+            ]
+        );
+        assert_eq!(files(&after, &after), []);
+    }
+
+    #[test]
+    fn registers_that_move_are_told_with_their_events() {
+        let machine = |register: &str, digest: &str| {
+            let measurement = crate::measure::Measurement::default();
+            let mut machine = Machine::new("tdx", &Default::default(), &measurement);
+            machine.registers = [("rtmr1".to_string(), register.to_string())].into();
+            machine.events = vec![crate::reference::Event {
+                register: "rtmr1".to_string(),
+                kind: "EV_EFI_BOOT_SERVICES_APPLICATION".to_string(),
+                digest: digest.to_string(),
+                what: "kernel".to_string(),
+            }];
+            machine
+        };
+        let before = Document::of_machines(vec![machine("aa", "01")]);
+        let after = Document::of_machines(vec![machine("bb", "02")]);
+        let found = builds(&before, &after);
+        assert_eq!(found.moved[0].registers, ["rtmr1"]);
+        assert_eq!(found.moved[0].events, ["rtmr1: kernel"]);
+        assert_eq!(builds(&before, &before), Builds::default());
+    }
+}

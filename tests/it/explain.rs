@@ -6,7 +6,7 @@ use guestsmith::format::eventlog::{self, Algorithm, Log, Record, Tail};
 use guestsmith::measure::{self, Guest, Machine, Measurement};
 use guestsmith::reference::{self, Document};
 use guestsmith::verify::evidence::Evidence;
-use guestsmith::verify::explain::{Expectation, Explanation, explain};
+use guestsmith::verify::explain::{Expectation, Explanation, Other, explain};
 use guestsmith::verify::inspect::Facts;
 
 use crate::inputs;
@@ -34,7 +34,7 @@ impl Files {
 
 fn ordinary() -> Files {
     Files {
-        firmware: inputs::read("sid-OVMF.inteltdx.ms.fd"),
+        firmware: inputs::read("sid-OVMF.fd"),
         kernel: inputs::read("trixie-vmlinuz-cloud"),
         initrd: Some(b"an initrd".to_vec()),
         cmdline: "console=ttyS0 quiet panic=-1".to_string(),
@@ -42,7 +42,8 @@ fn ordinary() -> Files {
 }
 
 fn machine(settings: &[(&str, &str)]) -> Machine {
-    let texts = settings.iter().map(|(n, v)| ((*n).to_string(), vec![(*v).to_string()]));
+    let settings = settings.iter().chain(&[("firmware-epoch", "202608")]);
+    let texts = settings.map(|(n, v)| ((*n).to_string(), vec![(*v).to_string()]));
     let tee = measure::tee("tdx").expect("a row");
     measure::machines(tee, &texts.collect()).expect("settings").remove(0)
 }
@@ -94,7 +95,7 @@ fn explained(expected: &Measurement, found: &Measurement) -> Explanation {
 type Fault = (&'static str, fn(&mut Files), &'static str);
 
 const FAULTS: &[Fault] = &[
-    ("kernel", |f| *f.kernel.last_mut().expect("a byte") ^= 1, "kernel or boot loader"),
+    ("kernel", |f| f.kernel[0x2000] ^= 1, "kernel or boot loader"),
     ("line end", |f| f.cmdline.push('\n'), "kernel command line"),
     ("word missing", |f| f.cmdline = f.cmdline.replace(" quiet", ""), "kernel command line"),
     ("word too many", |f| f.cmdline.push_str(" debug"), "kernel command line"),
@@ -148,7 +149,7 @@ fn seeded_faults_of_tdx_are_named() {
 
 #[test]
 fn a_field_of_the_host_is_compared_as_a_register() {
-    let expected = measured(&ordinary(), &machine(&[]));
+    let expected = measured(&ordinary(), &machine(&[("mrconfigid", "00aa")]));
     let found = measured(&ordinary(), &machine(&[("mrconfigid", "00ff")]));
     let explanation = explained(&expected, &found);
     let differ =
@@ -158,4 +159,183 @@ fn a_field_of_the_host_is_compared_as_a_register() {
     assert_eq!(differing[0].register, "mrconfigid");
     let value = differing[0].found.as_deref().and_then(|text| unhex(text).ok());
     assert!(value.is_some_and(|value| value.starts_with(&[0x00, 0xff, 0x00])));
+}
+
+/// A launch of SEV-SNP: settings otherwise than usual, and what is done to the files.
+struct Launch {
+    settings: &'static [(&'static str, &'static str)],
+    files: fn(&mut Files),
+    /// Words that must all be in one explanation.
+    words: &'static [&'static str],
+}
+
+const fn with(
+    settings: &'static [(&'static str, &'static str)],
+    words: &'static [&'static str],
+) -> Launch {
+    Launch { settings, files: |_| (), words }
+}
+
+const fn files(files: fn(&mut Files), words: &'static [&'static str]) -> Launch {
+    Launch { settings: &[], files, words }
+}
+
+const fn both(
+    settings: &'static [(&'static str, &'static str)],
+    files: fn(&mut Files),
+    words: &'static [&'static str],
+) -> Launch {
+    Launch { settings, files, words }
+}
+
+const SINGLE: &[Launch] = &[
+    with(&[("vcpus", "1")], &["vcpus 1 instead of 4"]),
+    with(&[("vcpus", "2")], &["vcpus 2 instead of 4"]),
+    with(&[("vcpus", "8")], &["vcpus 8 instead of 4"]),
+    with(&[("vcpus", "61")], &["vcpus 61 instead of 4"]),
+    with(&[("vcpus", "96")], &["vcpus 96 instead of 4"]),
+    with(&[("vcpus", "240")], &["vcpus 240 instead of 4"]),
+    with(&[("cpu", "EPYC-v4")], &["signature 0x800f12"]),
+    with(&[("cpu", "EPYC-Rome-v3")], &["signature 0x830f10"]),
+    with(&[("cpu", "EPYC-Genoa-v2")], &["signature 0xa10f10"]),
+    with(&[("cpu", "EPYC-Turin")], &["signature 0xb00f00"]),
+    with(&[("guest-features", "0x21")], &["guest-features 0x21"]),
+    with(&[("guest-features", "0x0")], &["guest-features 0x0"]),
+    with(&[("guest-features", "0x201")], &["guest-features 0x201"]),
+    with(&[("vmm", "qemu-legacy-vm")], &["vmm qemu-legacy-vm"]),
+    with(&[("vmm", "ec2")], &["vmm ec2 "]),
+    with(&[("vmm", "ec2-legacy")], &["vmm ec2-legacy"]),
+    with(&[("vmm", "gce")], &["vmm gce"]),
+    files(|f| f.cmdline.push('\n'), &["with a line end"]),
+    files(|f| f.cmdline.push(' '), &["with a space behind"]),
+    files(|f| f.cmdline.push('\0'), &["second NUL"]),
+    files(|f| f.cmdline.clear(), &["command line empty"]),
+    files(|f| f.cmdline = f.cmdline.replace(" quiet", ""), &["without `quiet`"]),
+    files(|f| f.cmdline.push_str(" debug"), &["with `debug` behind it"]),
+    files(|f| f.cmdline.push_str(" agent.log=debug"), &["with `agent.log=debug` behind"]),
+    files(|f| f.cmdline = f.cmdline.replace("ttyS0", "hvc0"), &["`console=hvc0` instead of"]),
+    files(|f| f.cmdline = "quiet console=ttyS0 panic=-1".to_string(), &["`console=ttyS0` behind"]),
+    files(|f| f.initrd = None, &["initrd is not given"]),
+    files(|f| f.initrd = Some(b"contents of the initrd".to_vec()), &["initrd is not compressed"]),
+    files(|f| f.firmware = inputs::read("sid-OVMF.fd"), &["firmware is the generic flavour"]),
+];
+
+const DOUBLE: &[Launch] = &[
+    with(&[("vcpus", "2"), ("cpu", "EPYC-Genoa")], &["vcpus 2 ", "0xa10f10"]),
+    with(&[("vcpus", "2"), ("guest-features", "0x21")], &["vcpus 2 ", "features 0x21"]),
+    with(&[("cpu", "EPYC-v4"), ("guest-features", "0x21")], &["0x800f12", "features 0x21"]),
+    with(&[("vcpus", "16"), ("vmm", "gce")], &["vcpus 16 ", "vmm gce"]),
+    with(&[("vcpus", "64"), ("vmm", "ec2")], &["vcpus 64 ", "vmm ec2 "]),
+    with(&[("vmm", "qemu-legacy-vm"), ("cpu", "EPYC-Rome")], &["qemu-legacy-vm", "0x830f10"]),
+    both(&[("vcpus", "2")], |f| f.cmdline.push('\n'), &["vcpus 2 ", "line end"]),
+    both(&[("vcpus", "8")], |f| f.initrd = None, &["vcpus 8 ", "initrd is not given"]),
+    both(&[("cpu", "EPYC-Genoa")], |f| f.cmdline.push('\n'), &["0xa10f10", "line end"]),
+    both(
+        &[("guest-features", "0x21")],
+        |f| f.cmdline = f.cmdline.replace(" quiet", ""),
+        &["features 0x21", "without `quiet`"],
+    ),
+    both(
+        &[("vcpus", "2")],
+        |f| f.firmware = inputs::read("sid-OVMF.fd"),
+        &["vcpus 2 ", "generic flavour"],
+    ),
+    files(
+        |f| {
+            f.cmdline.push('\n');
+            f.initrd = None;
+        },
+        &["line end", "initrd is not given"],
+    ),
+    files(
+        |f| {
+            f.cmdline = f.cmdline.replace(" quiet", "");
+            f.initrd = Some(b"contents of the initrd".to_vec());
+        },
+        &["without `quiet`", "initrd is not compressed"],
+    ),
+];
+
+fn snp_files() -> Files {
+    use std::io::Write as _;
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(b"contents of the initrd").expect("memory");
+    Files {
+        firmware: inputs::read("sid-OVMF.amdsev.fd"),
+        kernel: b"a kernel".to_vec(),
+        initrd: Some(encoder.finish().expect("memory")),
+        cmdline: "console=ttyS0 quiet panic=-1".to_string(),
+    }
+}
+
+fn snp_measured(files: &Files, settings: &[(&str, &str)]) -> (Machine, Measurement) {
+    let tee = measure::tee("sev-snp").expect("a row");
+    let usual = [("vmm", "qemu"), ("vcpus", "4"), ("cpu", "EPYC-Milan"), ("guest-features", "0x1")];
+    let texts = usual.iter().chain(settings);
+    let texts = texts.map(|(n, v)| ((*n).to_string(), vec![(*v).to_string()])).collect();
+    let machine = measure::machines(tee, &texts).expect("settings").remove(0);
+    let measured = (tee.expect)(&files.guest(), std::slice::from_ref(&machine));
+    (machine, measured.expect("a measurement").remove(0))
+}
+
+/// What the search says of a launch, one text an explanation, and how many candidates it took.
+fn searched(launch: &Launch) -> (Vec<String>, usize) {
+    let expected_files = snp_files();
+    let (machine, measurement) = snp_measured(&expected_files, &[]);
+    let machine = reference::Machine::new("sev-snp", &machine, &measurement);
+    let document = Document::of_machines(vec![machine]);
+    let mut found = snp_files();
+    (launch.files)(&mut found);
+    let (_, found) = snp_measured(&found, launch.settings);
+    let evidence = Evidence { tee: "sev-snp", log: None, ..launched(&found) };
+    let other = Other {
+        input: "firmware".to_string(),
+        name: "the generic flavour".to_string(),
+        bytes: inputs::read("sid-OVMF.fd"),
+    };
+    let guest = |_: &reference::Machine| Some(expected_files.guest());
+    let others = [other];
+    let expectation = Expectation { document: &document, guest: &guest, others: &others };
+    let search = explain(&evidence, &expectation).expect("an explanation").search;
+    let search = search.expect("a search");
+    let words = |found: &guestsmith::verify::explain::Found| {
+        let words: Vec<_> = found.deviations.iter().map(|d| d.what.clone()).collect();
+        words.join(", and ")
+    };
+    (search.found.iter().map(words).collect(), search.candidates)
+}
+
+fn rate(name: &str, launches: &[Launch]) -> (usize, Vec<String>) {
+    let (mut right, mut wrong) = (0, Vec::new());
+    for launch in launches {
+        let (found, candidates) = searched(launch);
+        println!("sev-snp, {name}: {} ({candidates} candidates)", found.join("\n    or "));
+        let explains = |text: &String| launch.words.iter().all(|word| text.contains(word));
+        match found.iter().any(explains) {
+            true => right += 1,
+            false => wrong.push(format!("{:?}: {found:?}", launch.words)),
+        }
+    }
+    println!("sev-snp, {name}: {right} of {} named", launches.len());
+    (right, wrong)
+}
+
+#[test]
+fn single_faults_of_snp_are_named() {
+    let (right, wrong) = rate("single fault", SINGLE);
+    assert!(right * 100 >= SINGLE.len() * 95, "{wrong:#?}");
+}
+
+#[test]
+fn double_faults_of_snp_are_named() {
+    let (right, wrong) = rate("double fault", DOUBLE);
+    assert!(right * 100 >= DOUBLE.len() * 80, "{wrong:#?}");
+}
+
+#[test]
+fn what_nobody_knows_is_not_explained() {
+    let launch = files(|f| f.kernel = b"a kernel that nobody knows".to_vec(), &[]);
+    let (found, candidates) = searched(&launch);
+    assert_eq!(found, Vec::<String>::new());
+    assert!(candidates > 10_000, "{candidates}");
 }

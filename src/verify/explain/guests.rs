@@ -106,6 +106,9 @@ fn apply<'a>(guest: &Guest<'a>, change: &Change<'a>) -> Guest<'a> {
     match change {
         Change::Cmdline(line) => guest.cmdline = Some(line),
         Change::File(name, bytes) => {
+            if *name == "firmware" {
+                guest.precomputed = None;
+            }
             if let Some(place) = guest.place(name) {
                 *place = Some(bytes);
             }

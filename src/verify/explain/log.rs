@@ -213,13 +213,18 @@ fn input(event: Option<&Event>) -> &'static str {
         "EV_EFI_BOOT_SERVICES_APPLICATION" => "kernel or boot loader (the image itself)",
         "EV_EFI_GPT_EVENT" | "EV_EFI_GPT_EVENT2" => "partition table of the disk",
         "EV_EFI_ACTION" | "EV_SEPARATOR" => "firmware (which events it logs)",
+        // A command line may speak of the initrd, so it is asked for first.
+        "EV_EVENT_TAG" | "EV_IPL" if names_cmdline(what) => "kernel command line",
         "EV_EVENT_TAG" | "EV_IPL" if what.contains("initrd") => "initrd",
-        "EV_EVENT_TAG" | "EV_IPL" if what.contains("LoadOptions") || what.contains("cmdline") => {
-            "kernel command line"
-        }
         "EV_EVENT_TAG" | "EV_IPL" => "boot loader, stub or unified kernel image (its sections)",
         _ => "unknown",
     }
+}
+
+fn names_cmdline(what: &str) -> bool {
+    ["LoadOptions", "load options", "cmdline", "command line"]
+        .iter()
+        .any(|word| what.contains(word))
 }
 
 #[cfg(test)]

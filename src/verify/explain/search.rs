@@ -11,6 +11,8 @@ use serde::Serialize;
 use super::deviation::Deviation;
 use super::guests::{Alternatives, Other, Variant};
 use super::machines;
+use crate::measure::ovmf::{self, Precomputed};
+use crate::measure::tee::snp;
 use crate::measure::{Guest, Machine, Measurement, Tee};
 use crate::reference;
 use crate::reference::compare::Registers;
@@ -47,16 +49,18 @@ pub(super) struct Question<'a> {
     pub(super) wanted: Registers,
 }
 
-/// Searches up to two deviations among machine and files, and three of the machine alone.
+/// Searches up to two deviations among machine and files.
 pub(super) fn search(question: &Question<'_>) -> Search {
     let Question { tee, guest, machine, others, .. } = question;
     let texts = machines::texts(machine);
     let alternatives = Alternatives::new(guest, others);
-    let variants = alternatives.guests(guest, tee);
-    let itself = Variant { guest: guest.clone(), deviations: Vec::new() };
-    let by_depth: Vec<_> = (0..=3).map(|depth| machines::variants(tee, &texts, depth)).collect();
+    let prefix = prefix(tee, guest);
+    let guest = Guest { precomputed: prefix.as_ref(), ..guest.clone() };
+    let variants = alternatives.guests(&guest, tee);
+    let itself = Variant { guest, deviations: Vec::new() };
+    let by_depth: Vec<_> = (0..=2).map(|depth| machines::variants(tee, &texts, depth)).collect();
     let machines_for = |variant: &Variant<'_>| match variant.deviations.len() {
-        0 => &by_depth[3],
+        0 => &by_depth[2],
         1 => &by_depth[1],
         _ => &by_depth[0],
     };
@@ -64,6 +68,14 @@ pub(super) fn search(question: &Question<'_>) -> Search {
     let partial: Vec<_> =
         all.par_iter().map(|variant| one_guest(question, variant, machines_for(variant))).collect();
     simplest(partial)
+}
+
+/// The launch of SEV-SNP starts with the firmware: what it gives is the same for all candidates
+/// that have the same one.
+fn prefix(tee: &Tee, guest: &Guest<'_>) -> Option<Precomputed> {
+    let image = guest.firmware.filter(|_| tee.name == snp::TEE.name)?;
+    let metadata = ovmf::metadata(image).ok()?;
+    Some(Precomputed { digest: snp::firmware_digest(image), metadata })
 }
 
 /// Candidates computed, and what they explain.

@@ -22,7 +22,7 @@ use crate::measure;
 #[command(after_help = "Example:
   guestsmith assemble --tee se --kernel vmlinuz --initrd initrd --cmdline console=ttysclp0 \\
       --stage3a stage3a.bin --stage3b stage3b_reloc.bin --host-key HKD.crt --no-verify \\
-      --seed seed.bin --out image")]
+      --key-seed seed.bin --out image")]
 pub(super) struct Assemble {
     /// The TEE
     #[arg(long, value_name = "TEE", value_parser = names())]

@@ -54,7 +54,7 @@ const HOST_KEY: File = File {
     about: "Host-key document (X.509, PEM or DER); repeat it for each host",
 };
 const SEED: File =
-    File { name: "seed", about: "Secret seed of at least 32 bytes: all keys come from it" };
+    File { name: "key-seed", about: "Secret seed of at least 32 bytes: all keys come from it" };
 const CCK: File =
     File { name: "cck", about: "Customer communication key, 32 bytes, instead of the seed's" };
 

@@ -34,7 +34,8 @@ fn files() -> Files {
 }
 
 fn guest<'a>(files: &'a Files, hosts: &[&'a [u8]]) -> Guest<'a> {
-    let fixed = [("stage3a", &files.stage3a[..]), ("stage3b", &files.stage3b), ("seed", THE_SEED)];
+    let fixed =
+        [("stage3a", &files.stage3a[..]), ("stage3b", &files.stage3b), ("key-seed", THE_SEED)];
     let hosts = hosts.iter().map(|host| ("host-key", *host));
     Guest {
         kernel: Some(&files.kernel),
@@ -176,8 +177,8 @@ fn inputs_that_make_no_image_are_refused_with_the_reason() {
         short.contains("seed at byte offset 0x0: expected at least 32, found 5 bytes"),
         "{short}"
     );
-    let none = error(&|guest| guest.others.retain(|(name, _)| *name != "seed"));
-    assert!(none.starts_with("se needs seed: without a seed"), "{none}");
+    let none = error(&|guest| guest.others.retain(|(name, _)| *name != "key-seed"));
+    assert!(none.starts_with("se needs key-seed: without a seed"), "{none}");
     let hosts = error(&|guest| guest.others.truncate(3));
     assert!(hosts.starts_with("se needs host-key"), "{hosts}");
     let cck = error(&|guest| guest.others.push(("cck", b"short")));

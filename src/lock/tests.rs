@@ -1,3 +1,5 @@
+//! Tests of the lock.
+
 use super::diff::diff;
 use super::*;
 use crate::recipe::{Arch, Deb, Initrd, Kernel, PackageEntry, PackageFile};

@@ -183,6 +183,15 @@ impl Store {
         self.put_stream(&mut file).with_context(|| format!("cannot store {}", path.display()))
     }
 
+    /// True if the entry is there and sound, though its time says that it was touched: a copy of the
+    /// store, say. It gets its stamp again, where that may be written.
+    fn restamp(&self, expected: &Expected) -> Result<bool> {
+        let Some(path) = self.path(&expected.sha256)? else { return Ok(false) };
+        // Where that fails, the next look costs another reading and nothing else.
+        let _ = File::open(path).and_then(|file| file.set_modified(stamp()));
+        Ok(true)
+    }
+
     /// Moves an entry that is not what its name says out of the way.
     fn set_aside(&self, sha256: &Sha256) -> Result<()> {
         let (path, aside) = (self.blob(sha256), self.root.join(BAD).join(sha256.to_string()));
@@ -202,7 +211,7 @@ impl Store {
         let to = self.blob(sha256);
         let admitted = || -> io::Result<()> {
             let file = File::options().append(true).open(from)?;
-            file.set_modified(SystemTime::UNIX_EPOCH + VERIFIED)?;
+            file.set_modified(stamp())?;
             file.sync_all()?;
             fs::create_dir_all(to.parent().unwrap_or(&self.root))?;
             fs::rename(from, &to)?;
@@ -240,7 +249,11 @@ fn writable(dir: &Path) -> io::Result<()> {
 
 fn is_stamped(metadata: &fs::Metadata) -> bool {
     let modified = metadata.modified().ok();
-    metadata.is_file() && modified == Some(SystemTime::UNIX_EPOCH + VERIFIED)
+    metadata.is_file() && modified == Some(stamp())
+}
+
+fn stamp() -> SystemTime {
+    SystemTime::UNIX_EPOCH + VERIFIED
 }
 
 fn read_only() -> fs::Permissions {

@@ -144,3 +144,13 @@ fn a_store_that_cannot_be_made_says_which_option_names_another() {
     let error = Store::open(&dir.path().join("file/store")).err().expect("refused").to_string();
     assert!(error.starts_with("cannot make the store /") && error.ends_with("with --store"));
 }
+
+#[test]
+fn a_copied_entry_is_verified_once_and_used() {
+    let (_dir, store) = store();
+    let digest = store.put(b"abc").expect("put");
+    overwrite(&store.blob(&digest), b"abc");
+    assert!(!store.holds(&expected(b"abc")), "the copy has another time");
+    assert!(store.writer(expected(b"abc")).expect("writer").is_none(), "it is sound");
+    assert!(store.holds(&expected(b"abc")), "and has its stamp again");
+}

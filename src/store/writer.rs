@@ -29,7 +29,7 @@ impl Store {
     /// # Errors
     /// The store cannot be written.
     pub fn writer(&self, expected: Expected) -> Result<Option<Writer<'_>>> {
-        if self.holds(&expected) {
+        if self.holds(&expected) || self.restamp(&expected)? {
             return Ok(None);
         }
         self.must_be_writable()?;

@@ -1,4 +1,6 @@
-//! fw_cfg files of a VMM, ACPI tables before all: from a directory or a bundle.
+//! fw_cfg files of a VMM, ACPI tables before all: from a directory, a bundle, or QEMU itself.
+
+pub mod qemu;
 
 use std::fs;
 use std::path::Path;

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::{Arg, ArgAction, ArgMatches, Command};
@@ -16,6 +17,7 @@ use crate::digest;
 use crate::measure::machine::Kind;
 use crate::measure::{self, File, Guest, Machine, Measurement, Setting, TEES, Tee};
 use crate::reference::{self, Emitter};
+use crate::store::Store;
 
 /// Compute the registers that a guest will report, for each machine
 ///
@@ -34,6 +36,13 @@ pub(super) struct Measure {
     /// Form of the values: text for people, or a form of reference values
     #[arg(long, value_name = "FORM", default_value = "hex", value_parser = forms(TEXTS))]
     format: String,
+    /// A QEMU on this machine: read the fw_cfg files of each machine from it, instead of --acpi
+    #[arg(long, value_name = "FILE", help_heading = "Guest")]
+    qemu: Option<PathBuf>,
+    /// Arguments that shape the machine for --qemu, separated by spaces: '-machine q35,smm=off'
+    #[arg(long, value_name = "ARGUMENTS", help_heading = "Guest", requires = "qemu")]
+    #[arg(allow_hyphen_values = true)]
+    qemu_arguments: Option<String>,
     /// A warning is an error
     #[arg(long)]
     strict: bool,
@@ -63,7 +72,8 @@ impl Measure {
     pub(super) fn run(self, session: &Session) -> Outcome {
         let tee = measure::tee(&self.tee).map_err(Failure::usage)?;
         let machines = self.given.machines(tee, &self.vmm)?;
-        let files = self.given.read(tee)?;
+        let mut files = self.given.read(tee)?;
+        files.extend(self.from_qemu(session, tee, &machines)?);
         let precomputed = self.snp.precomputed()?;
         let guest = Guest { precomputed: precomputed.as_ref(), ..guest(&files) };
         let found = (tee.expect)(&guest, &machines).map_err(Failure::input)?;
@@ -76,6 +86,39 @@ impl Measure {
         let json = answer(tee, &shown)?;
         session.output.answer(&json, || self.text(tee, &shown, session.global.quiet))?;
         Ok(Answer::Yes)
+    }
+
+    /// fw_cfg files of `machines`, out of the QEMU that was named.
+    fn from_qemu(
+        &self,
+        session: &Session,
+        tee: &Tee,
+        machines: &[Machine],
+    ) -> Result<Option<(&'static str, Vec<u8>)>, Failure> {
+        let Some(program) = &self.qemu else { return Ok(None) };
+        if !tee.reads.iter().any(|file| file.name == "acpi")
+            || self.given.files.iter().any(|(name, _)| name == "acpi")
+        {
+            let what = "--qemu stands for --acpi, of a TEE that reads it";
+            return Err(Failure::usage(anyhow::anyhow!(what)));
+        }
+        if machines.iter().any(|machine| machine.memory.is_none()) {
+            return Err(Failure::usage(anyhow::anyhow!(
+                "--qemu needs --memory: the tables tell it"
+            )));
+        }
+        let words = self.qemu_arguments.as_deref().unwrap_or_default().split_whitespace();
+        let arguments: Vec<_> = words.map(str::to_string).collect();
+        let one = |machine: &Machine| acpi::qemu::Machine {
+            qemu: program.clone(),
+            vcpus: machine.vcpus.unwrap_or(1),
+            memory: machine.memory.unwrap_or_default(),
+            tpm: tee.name == "vtpm",
+            arguments: arguments.clone(),
+        };
+        let wanted: Vec<_> = machines.iter().map(one).collect();
+        let store = Store::open(&session.store()?)?;
+        Ok(Some(("acpi", acpi::qemu::read(session.host(), &store, &wanted)?)))
     }
 
     fn warn(&self, session: &Session, found: &[Measurement]) -> Result<(), Failure> {

@@ -56,7 +56,8 @@ pub fn is_linux(kernel: &[u8]) -> bool {
     kernel.get(at..at + signature.len()) == Some(signature)
 }
 
-/// The first bytes of `kernel` as QEMU's direct boot leaves them; nothing else of it changes.
+/// The first bytes of `kernel` as QEMU's direct boot leaves them; nothing else of it changes. What is
+/// no bzImage, a UKI for one, stays as it is (QEMU 57e2cc9abf5d, in the stable branches from 7.2).
 /// `memory` is that of a q35 machine.
 pub fn patched_header<'a>(
     kernel: &'a [u8],
@@ -65,16 +66,8 @@ pub fn patched_header<'a>(
     cmdline: &str,
 ) -> Cow<'a, [u8]> {
     let mut header = kernel.get(..0x400).unwrap_or(kernel).to_vec();
-    if header.len() < 0x400 {
+    if header.len() < 0x400 || !is_linux(kernel) {
         return Cow::Borrowed(kernel);
-    }
-    if !is_linux(kernel) {
-        // Anything else, a UKI too, is taken for a kernel of the oldest protocol, loaded low.
-        let length = u32::try_from((cmdline.len() + 16) & !15).unwrap_or(u32::MAX);
-        let offset = 0xa000u32.saturating_sub(length).to_le_bytes();
-        header[0x20..0x22].copy_from_slice(&0xa33fu16.to_le_bytes());
-        header[0x22..0x24].copy_from_slice(&offset[..2]);
-        return Cow::Owned(header);
     }
     let put = |header: &mut Vec<u8>, at: usize, value: u32| {
         header[at..at + 4].copy_from_slice(&value.to_le_bytes());

@@ -236,12 +236,22 @@ impl<'a> Boot<'a> {
         let input = self.input();
         let mut steps = Vec::new();
         steps.extend(secure_boot::authority(&self.firmware, &self.banks, &self.image, input)?);
+        let verified = !steps.is_empty();
         if let (None, Some(disk)) = (self.guest.kernel, self.guest.disk) {
             let table = Gpt::parse(disk).map_err(|error| Error::Input { input, error })?;
             let measured = table.measured();
             steps.push(self.banks.step(5, EV_EFI_GPT_EVENT, "partition table", &measured));
         }
         let header = self.header(machine, trust);
+        if verified && !header.is_empty() {
+            return Err(Error::Unsupported {
+                what: "Secure Boot with a kernel that QEMU patches".to_string(),
+                why: "the change breaks its signature, so the firmware would not start it: QEMU \
+                      10.0 with firmware from edk2-stable202502 on leaves it alone, and so does \
+                      every QEMU a UKI"
+                    .to_string(),
+            });
+        }
         let step = match self.kernels.get(&header) {
             Some(known) => known.clone(),
             None => {
@@ -261,7 +271,7 @@ impl<'a> Boot<'a> {
         let direct = self.guest.kernel.is_some();
         let unpatched = self.firmware.epoch.named_kernel && !machine.vmm.before(&[10, 0]);
         let unpatched = unpatched || trust.td && !machine.vmm.before(&[10, 2]);
-        if !direct || unpatched {
+        if !direct || unpatched || !linux::is_linux(&self.image) {
             return Vec::new();
         }
         let initrd = self.guest.initrd.map_or(0, <[u8]>::len);

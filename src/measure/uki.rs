@@ -19,7 +19,7 @@ const MEASURED: &[(&str, u32)] = &[
     (".osrel", 0),
     (".cmdline", 0),
     (".initrd", 0),
-    (".ucode", 256),
+    (".ucode", MICROCODE),
     (".splash", 0),
     (".dtb", 0),
     (".uname", 253),
@@ -37,6 +37,9 @@ const EXTRA: &[(&str, &str, u32)] = &[
 
 /// The version from which the kernel is called directly instead of by `LoadImage`, which measures.
 const CALLS_DIRECTLY: u32 = 258;
+
+/// The first version that takes microcode in a section of its own.
+const MICROCODE: u32 = 256;
 
 /// What is assumed where the stub does not tell its version.
 const NEWEST: u32 = 262;
@@ -88,9 +91,8 @@ impl<'a> Uki<'a> {
     ) -> Result<Vec<Step>> {
         let since = self.version.unwrap_or(NEWEST);
         let mut steps = Vec::new();
-        for (name, first) in MEASURED.iter().filter(|(_, first)| *first <= since) {
+        for (name, _) in MEASURED.iter().filter(|(_, first)| *first <= since) {
             let Some(contents) = self.section(name, input)? else { continue };
-            let _ = first;
             let terminated = [name.as_bytes(), &[0]].concat();
             steps.push(banks.step(11, EV_IPL, format!("name of section {name}"), &terminated));
             steps.push(banks.step(11, EV_IPL, format!("section {name}"), &contents));
@@ -134,19 +136,22 @@ impl<'a> Uki<'a> {
         measured.map(step).collect()
     }
 
-    /// The initrd as the kernel gets it: the section, and what the stub adds.
+    /// The initrd as the kernel gets it: the section as it is, or, where the stub adds others, all of
+    /// them padded.
     fn initrd(&self, input: &'static str, since: u32) -> Result<Vec<u8>> {
-        let mut initrd = match self.section(".ucode", input)? {
-            Some(microcode) if since >= 256 => padded(&microcode),
-            _ => Vec::new(),
-        };
-        initrd.extend(padded(&self.section(".initrd", input)?.unwrap_or_default()));
+        let main = self.section(".initrd", input)?.unwrap_or_default();
+        let microcode = self.section(".ucode", input)?.filter(|_| since >= MICROCODE);
+        let mut extra = Vec::new();
         for (section, file, _) in EXTRA.iter().filter(|(_, _, first)| *first <= since) {
             if let Some(contents) = self.section(section, input)? {
-                initrd.extend(archive(file, &contents));
+                extra.extend(archive(file, &contents));
             }
         }
-        Ok(initrd)
+        if extra.is_empty() && microcode.is_none() {
+            return Ok(main.into_owned());
+        }
+        let microcode = microcode.map_or_else(Vec::new, |bytes| padded(&bytes));
+        Ok([microcode, padded(&main), extra].concat())
     }
 }
 
@@ -252,6 +257,6 @@ mod tests {
     fn the_archive_of_an_extra_file_is_whole() {
         let archive = archive("os-release", b"ID=debian\n");
         assert_eq!(archive.len() % 4, 0);
-        assert_eq!(archive.len(), 120 + 132 + 12 + 124);
+        assert_eq!(archive.len(), 120 + 128 + 12 + 124);
     }
 }

@@ -1,5 +1,6 @@
 //! Integration tests, one file a subject, one binary.
 
+mod boots;
 mod build;
 mod cli;
 mod command;

@@ -41,7 +41,9 @@ pub(super) fn steps(firmware: &Firmware<'_>, disk: Option<&str>, banks: &Banks) 
         }
         if firmware.boots_with(SHELL) {
             order.push(options.len());
-            options.push(application("EFI Internal Shell", SHELL, 0));
+            // The shell became an application together with the set-up screen (202505).
+            let category = if firmware.epoch.firmware_setup { CATEGORY_APP } else { 0 };
+            options.push(application("EFI Internal Shell", SHELL, category));
         }
     }
     let numbers = order.iter().filter_map(|number| u16::try_from(*number).ok());
@@ -63,15 +65,15 @@ fn menus(firmware: &Firmware<'_>) -> Vec<BootOption> {
         true => (BOOT_MANAGER_MENU, "BootManagerMenuApp"),
         false => (UI_APP, "UiApp"),
     };
-    let menu = firmware.boots_with(menu).then(|| application(name, menu, HIDDEN));
+    let menu = firmware.boots_with(menu).then(|| application(name, menu, CATEGORY_APP | HIDDEN));
     let setup = firmware.epoch.firmware_setup && firmware.boots_with(UI_APP);
-    let setup = setup.then(|| application("EFI Firmware Setup", UI_APP, 0));
+    let setup = setup.then(|| application("EFI Firmware Setup", UI_APP, CATEGORY_APP));
     menu.into_iter().chain(setup).collect()
 }
 
 fn application(name: &str, file: Guid, attributes: u32) -> BootOption {
     let path = firmware_file_path(DXE_VOLUME, file);
-    let value = load_option(ACTIVE | CATEGORY_APP | attributes, name, &path);
+    let value = load_option(ACTIVE | attributes, name, &path);
     BootOption { name: name.to_string(), value }
 }
 
@@ -105,15 +107,17 @@ mod tests {
 
     #[test]
     fn options_of_known_firmware_have_known_digests() {
-        // From logs of guests: edk2-stable202505 and later, with a virtio disk in slot 3.
+        // From logs of guests; that of the disk in slot 3 is of a TD.
         let digest = |option: BootOption| Sha384::of(&option.value).to_string()[..12].to_string();
-        assert_eq!(digest(application("UiApp", UI_APP, HIDDEN)), "23ada07f5261");
-        let menu = application("BootManagerMenuApp", BOOT_MANAGER_MENU, HIDDEN);
+        assert_eq!(digest(application("UiApp", UI_APP, CATEGORY_APP | HIDDEN)), "23ada07f5261");
+        let menu = application("BootManagerMenuApp", BOOT_MANAGER_MENU, CATEGORY_APP | HIDDEN);
         assert_eq!(digest(menu), "5068e6a9ded2");
-        assert_eq!(digest(application("EFI Firmware Setup", UI_APP, 0)), "dd424f2eeb35");
-        assert_eq!(digest(application("EFI Internal Shell", SHELL, 0)), "af47986215d1");
-        let disk = device("/pci@i0cf8/scsi@3/disk@0,0").expect("a virtio disk");
-        assert_eq!(digest(disk), "1f880024a6be");
+        assert_eq!(digest(application("EFI Firmware Setup", UI_APP, CATEGORY_APP)), "dd424f2eeb35");
+        assert_eq!(digest(application("EFI Internal Shell", SHELL, CATEGORY_APP)), "af47986215d1");
+        for (slot, known) in [(1, "1f880024a6be"), (3, "e1ebe64bc230")] {
+            let disk = device(&alloc::format!("/pci@i0cf8/scsi@{slot}/disk@0,0"));
+            assert_eq!(digest(disk.expect("a virtio disk")), known);
+        }
         assert!(device("/pci@i0cf8/ethernet@2/ethernet-phy@0").is_none());
     }
 }

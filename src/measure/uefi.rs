@@ -285,7 +285,8 @@ impl<'a> Boot<'a> {
     fn loader_steps(&self, smbios: Option<&[&[u8]]>) -> Result<Vec<Step>> {
         let input = self.input();
         if let Some(uki) = Uki::parse(&self.image, input)? {
-            return uki.steps(&self.banks, input, smbios);
+            let verified = secure_boot::enforced(&self.firmware);
+            return uki.steps(&self.banks, input, smbios, verified);
         }
         Ok(match &self.load {
             Some((options, initrd)) => alloc::vec![options.clone(), initrd.clone()],

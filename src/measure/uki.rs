@@ -79,7 +79,8 @@ impl<'a> Uki<'a> {
     }
 
     /// Its events, from the start of the stub to that of the kernel. `smbios` are the structures
-    /// that QEMU gives, where known.
+    /// that QEMU gives, where known. Where the firmware has `verified` the image, the stub vouches
+    /// for the inner kernel in its stead, and the firmware does not measure that one.
     ///
     /// # Errors
     /// A section is broken.
@@ -88,6 +89,7 @@ impl<'a> Uki<'a> {
         banks: &Banks,
         input: &'static str,
         smbios: Option<&[&[u8]]>,
+        verified: bool,
     ) -> Result<Vec<Step>> {
         let since = self.version.unwrap_or(NEWEST);
         let mut steps = Vec::new();
@@ -99,6 +101,7 @@ impl<'a> Uki<'a> {
         }
         steps.extend(self.smbios(banks, smbios));
         if since < CALLS_DIRECTLY
+            && !verified
             && let Some(kernel) = self.section(".linux", input)?
         {
             steps.push(image(banks, &kernel, "kernel in the UKI")?);
@@ -225,7 +228,7 @@ mod tests {
         let bytes = pe_image(sections);
         let banks = Banks::new(alloc::vec![Algorithm::Sha256]);
         let uki = Uki::parse(&bytes, "kernel")?.expect("a UKI");
-        uki.steps(&banks, "kernel", Some(&[]))
+        uki.steps(&banks, "kernel", Some(&[]), false)
     }
 
     #[test]

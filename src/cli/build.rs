@@ -45,7 +45,7 @@ pub(super) struct Build {
 }
 
 #[derive(Serialize)]
-struct Built {
+pub(super) struct Built {
     out: PathBuf,
     /// True when there was nothing to do.
     unchanged: bool,
@@ -56,7 +56,22 @@ struct Built {
 }
 
 impl Build {
+    /// The build of `recipe` into `out`, for verbs that need its outputs.
+    pub(super) fn new(recipe: &Path, out: &Path) -> Self {
+        Self { recipe: recipe.to_path_buf(), out: Some(out.to_path_buf()), report: false }
+    }
+
     pub(super) fn run(self, session: &Session) -> Outcome {
+        let built = self.make(session)?;
+        let machines = built.machines.iter();
+        let warnings: BTreeSet<_> = machines.flat_map(|machine| &machine.warnings).collect();
+        warnings.into_iter().for_each(|warning| session.output.warn(warning));
+        session.output.answer(&built, || text(&built))?;
+        Ok(Answer::Yes)
+    }
+
+    /// Builds, or finds that there is nothing to do.
+    pub(super) fn make(&self, session: &Session) -> Result<Built, Failure> {
         let recipe = recipe::load(&self.recipe)?.recipe;
         let locked = lock::load(&self.recipe, &recipe)?;
         let path = lock::beside(&self.recipe);
@@ -73,19 +88,14 @@ impl Build {
         };
         let key = key(inputs, lock_digest)?;
         let known = surroundings.store.result(&key)?.filter(|_| !self.report);
-        let built = match known.filter(|manifest| output::holds(&out, manifest)) {
-            Some(_) => standing(&out)?,
+        match known.filter(|manifest| output::holds(&out, manifest)) {
+            Some(_) => standing(&out),
             None => {
                 surroundings.fetch(session, &recipe, &locked)?;
                 surroundings.fetch_crates(&compiled::crates(inputs)?)?;
-                self.build(session, inputs, (&out, lock_digest, key))?
+                self.build(session, inputs, (&out, lock_digest, key))
             }
-        };
-        let machines = built.machines.iter();
-        let warnings: BTreeSet<_> = machines.flat_map(|machine| &machine.warnings).collect();
-        warnings.into_iter().for_each(|warning| session.output.warn(warning));
-        session.output.answer(&built, || text(&built))?;
-        Ok(Answer::Yes)
+        }
     }
 
     fn build(

@@ -6,6 +6,7 @@
 //! `INSTA_UPDATE=always cargo test --lib cli` writes the snapshot of its help, to be read.
 
 mod assemble;
+mod boot;
 mod build;
 mod check;
 mod completions;
@@ -77,6 +78,7 @@ verbs! {
     Lock in lock,
     Build in build,
     Assemble in assemble,
+    Boot in boot,
     Measure in measure,
     IdBlock in id_block,
     Inspect in inspect,

@@ -12,9 +12,6 @@ use super::build::Build;
 use super::failure::Failure;
 use super::{Answer, Outcome, Session, recipe};
 use crate::assemble::direct;
-use crate::format::ovmf::{self, SevMetadata};
-use crate::measure::Guest;
-use crate::measure::kernel_hashes::HashTable;
 use crate::recipe::Recipe;
 use crate::verify::boot::{self, Accelerator, Setup};
 
@@ -67,7 +64,12 @@ impl Boot {
         let out = self.out.clone().unwrap_or_else(|| Path::new("out").join(&recipe.name));
         Build::new(&self.recipe, &out).make(session)?;
         let table = NamedTempFile::new().context("a file for the table of kernel hashes")?;
-        let setup = self.setup(&recipe, &out, table.path())?;
+        let mut setup = self.setup(&recipe, &out)?;
+        let hashes = boot::kernel_hashes(session.host(), &setup)?;
+        if let Some((address, hashes)) = hashes {
+            fs::write(&table, hashes.bytes()).context("cannot write the table of kernel hashes")?;
+            setup.loaded.push((table.path().to_path_buf(), address));
+        }
         let bar = session.output.progress("booting", None);
         let outcome = boot::boot(session.host(), &setup, Duration::from_secs(self.timeout))?;
         bar.finish_and_clear();
@@ -81,46 +83,23 @@ impl Boot {
         Ok(if booted.passed { Answer::Yes } else { Answer::No })
     }
 
-    /// The machine; `table` is where the table of hashes is written, if the firmware reads one.
-    fn setup(&self, recipe: &Recipe, out: &Path, table: &Path) -> Result<Setup, Failure> {
+    fn setup(&self, recipe: &Recipe, out: &Path) -> Result<Setup, Failure> {
         let machine = recipe.machines.iter().flat_map(|machine| machine.values()).next();
         let stated = self.firmware.clone().or_else(|| machine.and_then(|m| m.firmware.clone()));
-        let firmware = stated.map(|name| out.join(direct::firmware_file(&name)));
-        let (kernel, initrd) = (out.join("vmlinuz"), out.join("initrd.img"));
-        let cmdline = String::from_utf8_lossy(&read(&out.join("cmdline"))?).into_owned();
-        let initrd = recipe.initrd.is_some().then_some(initrd);
-        let mut loaded = Vec::new();
-        if let Some(address) = firmware.as_deref().map(table_address).transpose()?.flatten() {
-            let initrd = initrd.as_deref().map(read).transpose()?;
-            let kernel = read(&kernel)?;
-            let guest = Guest {
-                kernel: Some(&kernel),
-                initrd: initrd.as_deref(),
-                cmdline: Some(&cmdline),
-                ..Guest::default()
-            };
-            let hashes = HashTable::of(&guest).context("there is no kernel to boot")?;
-            fs::write(table, hashes.bytes()).context("cannot write the table of kernel hashes")?;
-            loaded.push((table.to_path_buf(), address));
-        }
-        let (arch, memory_mib, vcpus) = (recipe.arch, self.memory, self.vcpus);
-        Ok(Setup { arch, firmware, kernel, initrd, cmdline, memory_mib, vcpus, loaded })
+        let cmdline = out.join("cmdline");
+        let cmdline = fs::read_to_string(&cmdline)
+            .with_context(|| format!("cannot read {}: a boot needs a kernel", cmdline.display()))?;
+        Ok(Setup {
+            arch: recipe.arch,
+            firmware: stated.map(|name| out.join(direct::firmware_file(&name))),
+            kernel: out.join("vmlinuz"),
+            initrd: recipe.initrd.is_some().then(|| out.join("initrd.img")),
+            cmdline,
+            memory_mib: self.memory,
+            vcpus: self.vcpus,
+            loaded: Vec::new(),
+        })
     }
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, Failure> {
-    Ok(fs::read(path).with_context(|| format!("cannot read {}", path.display()))?)
-}
-
-/// Where `firmware` looks for the table of kernel hashes, if it does.
-fn table_address(firmware: &Path) -> Result<Option<u64>, Failure> {
-    let image = read(firmware)?;
-    if !ovmf::has_table(&image) {
-        return Ok(None);
-    }
-    let metadata = SevMetadata::parse(&image)
-        .with_context(|| format!("cannot read the metadata of {}", firmware.display()))?;
-    Ok(metadata.hash_table.map(|area| u64::from(area.base)))
 }
 
 fn tail(console: &str) -> String {
@@ -142,7 +121,8 @@ fn text(booted: &Booted) -> String {
             lines.push(format!("  kernel    {}", word("kernel")));
             lines.push(format!("  cmdline   {}", word("cmdline")));
             lines.push(format!("  lockdown  {}", word("lockdown")));
-            lines.extend(notes.filter_map(|note| note.as_str()).map(|n| format!("  note      {n}")));
+            lines
+                .extend(notes.filter_map(|note| note.as_str()).map(|n| format!("  note      {n}")));
             lines.join("\n")
         }
         (report, console) => {

@@ -1,5 +1,6 @@
 //! The table of hashes by which kernel, initrd and command line enter the digest of an encrypted AMD
 //! guest.
+
 use alloc::vec::Vec;
 
 use zerocopy::{Immutable, IntoBytes, Unaligned};
@@ -61,6 +62,11 @@ impl HashTable {
             kernel: Entry::new(KERNEL, kernel),
             padding: [0; 8],
         }
+    }
+
+    /// The table as it stands in memory, [`Self::SIZE`] bytes.
+    pub fn bytes(&self) -> &[u8] {
+        self.as_bytes()
     }
 
     /// A page with the table at `offset`, for SNP, which launches whole pages; none if the table

@@ -4,12 +4,15 @@
 //! about a TEE, since QEMU alone is none.
 
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 
+use crate::format::ovmf::{self, SevMetadata};
+use crate::measure::kernel_hashes::HashTable;
+use crate::measure::{Guest, linux};
 use crate::recipe::Arch;
 use crate::sandbox::host::{Command, Host, Process};
 
@@ -129,15 +132,75 @@ pub fn boot_with(host: &Host, setup: &Setup, how: Accelerator, limit: Duration) 
     Ok(Outcome { report, powered_off, accelerator: how, console: console.end(process) })
 }
 
-/// The emulator with the machine of `setup`.
-fn qemu(host: &Host, setup: &Setup, how: Accelerator) -> Result<Command> {
-    let (suffix, machine, package) = match setup.arch {
-        Arch::X86_64 => ("x86_64", "q35", "qemu-system-x86"),
-        Arch::Aarch64 => ("aarch64", "virt", "qemu-system-arm"),
-        Arch::S390x => ("s390x", "s390-ccw-virtio", "qemu-system-misc"),
+/// The table of kernel hashes that the firmware of `setup` compares the kernel with, and where it
+/// looks for it; none if the firmware has no place for one.
+///
+/// # Errors
+/// A file cannot be read, the firmware's tables are broken, or QEMU is missing.
+pub fn kernel_hashes(host: &Host, setup: &Setup) -> Result<Option<(u64, HashTable)>> {
+    let Some(firmware) = &setup.firmware else { return Ok(None) };
+    let image = read(firmware)?;
+    if !ovmf::has_table(&image) {
+        return Ok(None);
+    }
+    let context = || format!("cannot read the tables of {}", firmware.display());
+    let Some(area) = SevMetadata::parse(&image).with_context(context)?.hash_table else {
+        return Ok(None);
+    };
+    let initrd = setup.initrd.as_deref().map(read).transpose()?;
+    let kernel = read(&setup.kernel)?;
+    let kernel = as_loaded(host, setup, &kernel, initrd.as_ref().map_or(0, Vec::len))?;
+    let guest = Guest {
+        kernel: Some(&kernel),
+        initrd: initrd.as_deref(),
+        cmdline: Some(&setup.cmdline),
+        ..Guest::default()
+    };
+    Ok(HashTable::of(&guest).map(|table| (u64::from(area.base), table)))
+}
+
+/// The kernel as the firmware gets it. Of a guest that is not encrypted QEMU before 10.0 fills in
+/// the setup header; later ones offer the file as it is too, which the firmware prefers
+/// (`docs/measure/tdx.md`).
+fn as_loaded(host: &Host, setup: &Setup, kernel: &[u8], initrd: usize) -> Result<Vec<u8>> {
+    let output = emulator(host, setup.arch)?.arg("--version").run()?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let version = text.split_once("version ").and_then(|(_, rest)| rest.split('.').next());
+    let version: u32 = version
+        .and_then(|number| number.parse().ok())
+        .with_context(|| format!("QEMU does not tell its version: {}", text.trim()))?;
+    if version >= 10 {
+        return Ok(kernel.to_vec());
+    }
+    let header =
+        linux::patched_header(kernel, initrd, setup.memory_mib << 20, &setup.cmdline).into_owned();
+    let rest = kernel.get(header.len()..).unwrap_or_default();
+    Ok([&header, rest].concat())
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))
+}
+
+/// The emulator of an architecture.
+fn emulator(host: &Host, arch: Arch) -> Result<Command> {
+    let (suffix, package) = match arch {
+        Arch::X86_64 => ("x86_64", "qemu-system-x86"),
+        Arch::Aarch64 => ("aarch64", "qemu-system-arm"),
+        Arch::S390x => ("s390x", "qemu-system-misc"),
     };
     let remedy = format!("booting needs QEMU; on Debian and Ubuntu it is in `{package}`");
-    let mut qemu = host.tool(&format!("qemu-system-{suffix}"), &remedy)?;
+    host.tool(&format!("qemu-system-{suffix}"), &remedy)
+}
+
+/// The emulator with the machine of `setup`.
+fn qemu(host: &Host, setup: &Setup, how: Accelerator) -> Result<Command> {
+    let mut qemu = emulator(host, setup.arch)?;
+    let machine = match setup.arch {
+        Arch::X86_64 => "q35",
+        Arch::Aarch64 => "virt",
+        Arch::S390x => "s390-ccw-virtio",
+    };
     let cpu = match (how, setup.arch) {
         (Accelerator::Tcg, Arch::S390x) => "qemu",
         (Accelerator::Tcg, _) => "max",

@@ -58,7 +58,12 @@ pub(super) struct Built {
 impl Build {
     /// The build of `recipe` into `out`, for verbs that need its outputs.
     pub(super) fn new(recipe: &Path, out: &Path) -> Self {
-        Self { recipe: recipe.to_path_buf(), out: Some(out.to_path_buf()), report: false }
+        Self {
+            recipe: recipe.to_path_buf(),
+            out: Some(out.to_path_buf()),
+            report: false,
+            explain: false,
+        }
     }
 
     pub(super) fn run(self, session: &Session) -> Outcome {

@@ -3,6 +3,26 @@
 //! Two seams keep this from being a matrix of VMMs and TEEs. The VMM decides *which* pages and
 //! events come, in *which* order ([`page::Step`], [`event::Event`]); the TEE decides *how* each is
 //! chained. A TEE or a VMM is one file and one row in [`TEES`] or [`VMMS`].
+//!
+//! From bytes, without files, for any number of machines in one call:
+//!
+//! ```
+//! use guestsmith::measure::{self, Cpu, Guest, Machine, Vmm};
+//!
+//! /// SNP measurements of a firmware under QEMU with 1, 2 and 4 vCPUs.
+//! fn measurements(firmware: &[u8]) -> measure::Result<Vec<Vec<u8>>> {
+//!     let guest = Guest { firmware: Some(firmware), ..Guest::default() };
+//!     let machine = Machine {
+//!         vmm: Vmm::parse("qemu@10.1")?,
+//!         cpu: Some(Cpu::parse("EPYC-Milan")?),
+//!         ..Machine::default()
+//!     };
+//!     let machines = [1, 2, 4].map(|n| Machine { vcpus: Some(n), ..machine.clone() });
+//!     let found = (measure::tee("sev-snp")?.expect)(&guest, &machines)?;
+//!     Ok(found.into_iter().map(|one| one.registers[0].value.clone()).collect())
+//! }
+//! assert!(measurements(&[0; 40]).is_err());
+//! ```
 
 pub mod cpu;
 pub mod event;

@@ -7,6 +7,7 @@ mod enclave;
 mod eventlog;
 mod facts;
 mod firmware;
+mod igvm;
 mod initrd;
 mod kernel;
 mod lock;
@@ -64,6 +65,7 @@ pub const INSPECTORS: &[Inspector] = &[
         is: eventlog::is_log,
         inspect: eventlog::inspect,
     },
+    Inspector { name: "igvm", about: "IGVM file", is: igvm::is_igvm, inspect: igvm::inspect },
     Inspector {
         name: "enclave-image",
         about: "Nitro enclave image (EIF)",

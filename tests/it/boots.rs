@@ -29,7 +29,10 @@ $b mount -t proc proc /proc
 $b mount -t sysfs sys /sys
 $b mount -t devtmpfs dev /dev
 $b mount -t securityfs sec /sys/kernel/security
-$b od -An -v -tx1 /sys/kernel/security/tpm0/binary_bios_measurements >/dev/ttyS1
+exec >/dev/ttyS1
+$b echo LOG-BEGINS
+$b od -An -v -tx1 /sys/kernel/security/tpm0/binary_bios_measurements
+$b echo LOG-ENDS
 $b poweroff -f
 ";
 
@@ -184,9 +187,13 @@ fn booted(cell: &Cell, dir: &Path, kernel: &Path, initrd: &Path) -> Events {
             .unwrap_or_else(|| panic!("the guest is not off after 15 minutes:\n{}", console()));
         std::thread::sleep(Duration::from_secs(1));
     }
-    let text = fs::read_to_string(dir.join("log")).expect("the guest's log");
-    let bytes =
-        guestsmith::digest::unhex(&text.split_whitespace().collect::<String>()).expect("hex");
+    // The firmware writes to this port too, before the guest does.
+    let text = fs::read(dir.join("log")).expect("the guest's log");
+    let text = String::from_utf8_lossy(&text).into_owned();
+    let (_, rest) = text.split_once("LOG-BEGINS").expect("a guest that reached its script");
+    let (text, _) = rest.split_once("LOG-ENDS").expect("a whole log");
+    let digits: String = text.split_whitespace().collect();
+    let bytes = guestsmith::digest::unhex(&digits).expect("hexadecimal digits");
     let log = Log::parse(&bytes).expect("an event log");
     let mut events = Events::new();
     for record in log.records.iter().filter(|record| record.kind != EV_NO_ACTION) {

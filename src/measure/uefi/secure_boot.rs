@@ -3,7 +3,6 @@
 //! `SecurityPkg/Library/DxeImageVerificationLib`).
 
 use alloc::format;
-use alloc::string::ToString as _;
 use alloc::vec::Vec;
 
 use super::firmware::Firmware;
@@ -54,11 +53,11 @@ pub(super) fn variables(firmware: &Firmware<'_>, banks: &Banks) -> Vec<Step> {
     steps
 }
 
-/// The entry of `db` that allows `image`, measured before the image is; nothing where Secure Boot
-/// is off.
+/// The entry of `db` that allows `image`, measured before the image is; an unknown event where none
+/// does, nothing where Secure Boot is off.
 ///
 /// # Errors
-/// `db` is broken, or nothing in it allows the image: it would not start.
+/// `db` or the image is broken.
 pub(super) fn authority(
     firmware: &Firmware<'_>,
     banks: &Banks,
@@ -74,14 +73,13 @@ pub(super) fn authority(
     let certificates = pe.certificates();
     let digest = Sha256::of_parts(pe.authenticode());
     let found = allowed.into_iter().find(|entry| allows(entry, certificates, &digest));
+    let what = format!("entry of db that allows the {name}");
     let Some(found) = found else {
-        let what = format!("{name} under Secure Boot");
-        let why = "no entry of db allows it, so the firmware would not start it: sign it with a \
-                   key whose certificate is in db, or measure with variables without keys";
-        return Err(Error::Unsupported { what, why: why.to_string() });
+        let why = "none does, so the firmware would not start it: sign it with a key whose \
+                   certificate is in db, or measure with variables without keys";
+        return Ok(Some(Step::unknown(7, EV_EFI_VARIABLE_AUTHORITY, what, why)));
     };
     let data = efi::variable_data(IMAGE_SECURITY_DATABASE, "db", found.entry);
-    let what = format!("entry of db that allows the {name}");
     Ok(Some(banks.step(7, EV_EFI_VARIABLE_AUTHORITY, what, &data)))
 }
 

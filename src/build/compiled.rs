@@ -103,7 +103,7 @@ fn linux_tarball(inputs: Inputs<'_>, builder: &Builder<'_>, source: &str) -> Res
             builder.bytes(&bytes)
         }
         Some(Source::Archive(_) | Source::DebianSource(_)) => {
-            let mut files = inputs.lock.files_of(source).filter(|file| is_tar(file));
+            let mut files = inputs.lock.files_of(source).filter(is_tar);
             let file = files.find(|file| !file.name.contains(".debian.tar."));
             file.map(expected).with_context(|| format!("`{source}` has no tarball of Linux"))
         }

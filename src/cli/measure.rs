@@ -73,7 +73,7 @@ impl Measure {
         let tee = measure::tee(&self.tee).map_err(Failure::usage)?;
         let machines = self.given.machines(tee, &self.vmm)?;
         let mut files = self.given.read(tee)?;
-        files.extend(self.from_qemu(session, tee, &machines)?);
+        files.extend(self.read_from_qemu(session, tee, &machines)?);
         let precomputed = self.snp.precomputed()?;
         let guest = Guest { precomputed: precomputed.as_ref(), ..guest(&files) };
         let found = (tee.expect)(&guest, &machines).map_err(Failure::input)?;
@@ -89,7 +89,7 @@ impl Measure {
     }
 
     /// fw_cfg files of `machines`, out of the QEMU that was named.
-    fn from_qemu(
+    fn read_from_qemu(
         &self,
         session: &Session,
         tee: &Tee,
@@ -125,7 +125,10 @@ impl Measure {
         let warnings: BTreeSet<_> = found.iter().flat_map(|m| &m.warnings).collect();
         match warnings.first() {
             Some(first) if self.strict => Err(Failure::input(anyhow::anyhow!("{first}"))),
-            _ => Ok(warnings.iter().for_each(|warning| session.output.warn(warning))),
+            _ => {
+                warnings.iter().for_each(|warning| session.output.warn(warning));
+                Ok(())
+            }
         }
     }
 

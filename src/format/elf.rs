@@ -197,6 +197,23 @@ fn contents<'a>(bytes: &'a [u8], header: &SectionHeader) -> Result<&'a [u8]> {
     }
 }
 
+/// A file with one loaded segment, for tests of this and other modules.
+#[cfg(test)]
+pub(crate) fn sample() -> Vec<u8> {
+    let mut file = alloc::vec![0; 64];
+    file[..6].copy_from_slice(b"\x7fELF\x02\x01");
+    file[18] = 62;
+    file[24..26].copy_from_slice(&[0x10, 0x10]);
+    file[32] = 64;
+    file[54] = 56;
+    file[56] = 1;
+    let words: [u64; 7] = [PT_LOAD.into(), 120, 0x1078, 0, 4, 0x20, 0x1000];
+    file.extend(words.iter().flat_map(|word| word.to_le_bytes()));
+    file[68] = 5;
+    file.extend_from_slice(b"code");
+    file
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -246,21 +263,4 @@ mod tests {
                 .starts_with("ELF program header at")
         );
     }
-}
-
-/// A file with one loaded segment, for tests of this and other modules.
-#[cfg(test)]
-pub(crate) fn sample() -> Vec<u8> {
-    let mut file = alloc::vec![0; 64];
-    file[..6].copy_from_slice(b"\x7fELF\x02\x01");
-    file[18] = 62;
-    file[24..26].copy_from_slice(&[0x10, 0x10]);
-    file[32] = 64;
-    file[54] = 56;
-    file[56] = 1;
-    let words: [u64; 7] = [PT_LOAD.into(), 120, 0x1078, 0, 4, 0x20, 0x1000];
-    file.extend(words.iter().flat_map(|word| word.to_le_bytes()));
-    file[68] = 5;
-    file.extend_from_slice(b"code");
-    file
 }

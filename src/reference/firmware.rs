@@ -74,7 +74,8 @@ pub fn parse(text: &str) -> Result<Precomputed> {
 
 fn section(form: &SectionForm) -> Result<Section> {
     let kind = Kind::ALL.iter().find(|(_, name, _)| *name == form.kind).map(|(_, _, kind)| *kind);
-    let whole_pages = form.gpa % 4096 == 0 && form.size % 4096 == 0 && form.size > 0;
+    let whole_pages =
+        form.gpa.is_multiple_of(4096) && form.size.is_multiple_of(4096) && form.size > 0;
     match (kind, whole_pages) {
         (Some(kind), true) => Ok(Section { gpa: form.gpa, size: form.size, kind }),
         _ => Err(Error::Value {

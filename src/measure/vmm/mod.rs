@@ -92,7 +92,7 @@ impl Profile {
         kind: fn(Effect) -> bool,
     ) -> Option<&'static Epoch> {
         let of_kind = |epoch: &&Epoch| epoch.tees.contains(&tee) && kind(epoch.effect);
-        self.epochs.iter().filter(of_kind).filter(|epoch| epoch.reached(machine)).next_back()
+        self.epochs.iter().filter(of_kind).rfind(|epoch| epoch.reached(machine))
     }
 
     /// The first change of a kind that the versions of `machine` lack.

@@ -61,7 +61,7 @@ pub(super) fn variants(
             for (value, deviation) in values {
                 let mut texts_of = base.clone();
                 texts_of.insert(name.clone(), value.clone());
-                let deviations = [&deviations[..], &[deviation.clone()]].concat();
+                let deviations = [&deviations[..], std::slice::from_ref(deviation)].concat();
                 texts.push((texts_of, deviations));
             }
         }

@@ -1,5 +1,5 @@
 //! SEV-SNP: a chain of SHA-384 over PAGE_INFO structures (AMD 56860, SEV-SNP firmware ABI, section
-//! 8.17.2). `docs/measure/snp.md`.
+//! 8.17.2). `docs/measure/sev-snp.md`.
 
 use alloc::borrow::Cow;
 use alloc::collections::BTreeMap;

@@ -1,5 +1,5 @@
 //! What every VMM does that launches an OVMF under SEV, SEV-ES or SEV-SNP, and the points in which
-//! they differ. `docs/measure/snp.md` has the table.
+//! they differ. `docs/measure/sev-snp.md` has the table.
 
 use alloc::borrow::Cow;
 use alloc::vec::Vec;

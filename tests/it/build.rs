@@ -236,7 +236,7 @@ fn cpio_sees_what_the_recipe_declares() {
 }
 
 fn squeeze(line: &str) -> String {
-    line.split_whitespace().collect::<Vec<_>>().join(" ").replace("5, 1", "5, 1")
+    line.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 fn extracted_links_are_links(dir: &Path, archive: &[u8]) {

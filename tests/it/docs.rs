@@ -41,9 +41,13 @@ fn scripts_stay_short() {
     let long: Vec<_> = ["ci", "ci/differential.d", ".ci"]
         .iter()
         .flat_map(|dir| entries(&root().join(dir)))
-        .filter(|path| fs::read_to_string(path).is_ok_and(|text| text.lines().count() > 50))
+        .filter(|path| fs::read_to_string(path).is_ok_and(|text| is_long_shell(&text)))
         .collect();
-    assert!(long.is_empty(), "over 50 lines; write it in Rust: {long:?}");
+    assert!(long.is_empty(), "over 55 lines of shell; write it in Rust: {long:?}");
+}
+
+fn is_long_shell(text: &str) -> bool {
+    text.starts_with("#!/usr/bin/env bash") && text.lines().count() > 55
 }
 
 #[expect(clippy::disallowed_methods, reason = "a test may list a directory; order is irrelevant")]

@@ -96,7 +96,10 @@ fn register(text: &str, values: &mut BTreeMap<String, Value>) -> Result<(), Stri
 /// The string of field 1 (protobuf wire type 2), behind gRPC's five bytes.
 fn string(frame: &[u8]) -> String {
     assert_eq!(frame[0], 0, "not compressed");
-    assert_eq!(u32::from_be_bytes(frame[1..5].try_into().expect("four")), frame.len() as u32 - 5);
+    assert_eq!(
+        u32::from_be_bytes(frame[1..5].try_into().expect("four")),
+        u32::try_from(frame.len() - 5).expect("short")
+    );
     assert_eq!(frame[5], 0x0a, "field 1, a string");
     let continued = frame[6..].iter().take_while(|byte| **byte & 0x80 != 0).count();
     String::from_utf8(frame[7 + continued..].to_vec()).expect("UTF-8")
@@ -105,10 +108,10 @@ fn string(frame: &[u8]) -> String {
 fn field(text: &str) -> Vec<u8> {
     let (mut bytes, mut length) = (vec![0x0a], text.len());
     while length >= 0x80 {
-        bytes.push((length & 0x7f) as u8 | 0x80);
+        bytes.push(u8::try_from(length & 0x7f).expect("seven bits") | 0x80);
         length >>= 7;
     }
-    bytes.push(length as u8);
+    bytes.push(u8::try_from(length).expect("seven bits"));
     [&bytes[..], text.as_bytes()].concat()
 }
 

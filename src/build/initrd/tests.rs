@@ -1,3 +1,5 @@
+//! Tests of `initrd`.
+
 use super::*;
 use proptest::prelude::*;
 

@@ -1,3 +1,5 @@
+//! Tests of `tree`.
+
 use super::*;
 
 fn origin(name: &str) -> Arc<str> {

@@ -1,3 +1,5 @@
+//! Tests of `unpack`.
+
 use super::*;
 use crate::format::ar::tests::archive as ar;
 use crate::format::tar::tests::Builder;

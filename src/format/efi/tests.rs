@@ -1,3 +1,5 @@
+//! Tests of `efi`.
+
 use super::*;
 use alloc::vec;
 

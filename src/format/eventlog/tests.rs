@@ -1,3 +1,5 @@
+//! Tests of `eventlog`.
+
 use super::*;
 
 fn sample() -> Log {

@@ -1,3 +1,5 @@
+//! Tests of `tar`.
+
 use super::*;
 use proptest::prelude::*;
 

@@ -31,7 +31,7 @@ const CAUSES: &[Cause] = &[
     }),
     ("a variable of the environment: state it in the step", |sight| sight.has(&Variation::WORDS)),
     ("the user's name or number: state it (tar --owner=0 --group=0)", |sight| {
-        sight.has(&["4321", "1000"])
+        sight.has_number(&["4321", "1000"])
     }),
     ("the time zone: set TZ", |sight| sight.has(&["+14", "UTC"])),
     (
@@ -61,6 +61,14 @@ impl Sight<'_> {
     fn has(&self, words: &[&str]) -> bool {
         let on = |side: &[u8], word: &str| side.windows(word.len()).any(|w| w == word.as_bytes());
         words.iter().any(|word| on(self.near[0], word) != on(self.near[1], word))
+    }
+
+    /// The same for `numbers` that stand alone, not within a longer run of letters and digits.
+    fn has_number(&self, numbers: &[&str]) -> bool {
+        let on = |side: &[u8], number: &str| {
+            side.split(|byte| !byte.is_ascii_alphanumeric()).any(|word| word == number.as_bytes())
+        };
+        numbers.iter().any(|number| on(self.near[0], number) != on(self.near[1], number))
     }
 }
 
@@ -113,7 +121,8 @@ fn count(sight: &Sight<'_>) -> bool {
 fn time(sight: &Sight<'_>) -> bool {
     let looks = |bytes: &&[u8]| {
         let words = bytes.windows(4).filter_map(|word| <[u8; 4]>::try_from(word).ok());
-        let binary = words.clone().any(|word| {
+        let binary = |word: &[u8; 4]| !word.iter().all(u8::is_ascii_graphic); // else it is text
+        let binary = words.clone().filter(binary).any(|word| {
             CLOCK.contains(&u32::from_le_bytes(word)) || CLOCK.contains(&u32::from_be_bytes(word))
         });
         let year = words.clone().any(|word| {

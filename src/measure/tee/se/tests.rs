@@ -1,3 +1,5 @@
+//! Tests of `se`.
+
 use alloc::vec;
 
 use zerocopy::IntoBytes as _;

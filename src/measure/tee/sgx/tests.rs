@@ -1,3 +1,5 @@
+//! Tests of `sgx`.
+
 use alloc::vec;
 use alloc::vec::Vec;
 

@@ -1,3 +1,5 @@
+//! Tests of `realm`.
+
 use alloc::string::String;
 use alloc::vec;
 

@@ -116,7 +116,7 @@ fn field(text: &str) -> Vec<u8> {
 }
 
 fn frame(message: &[u8]) -> Bytes {
-    [&[0][..], &(message.len() as u32).to_be_bytes(), message].concat().into()
+    [&[0][..], &u32::try_from(message.len()).expect("short").to_be_bytes(), message].concat().into()
 }
 
 fn document(dir: &std::path::Path) -> String {

@@ -1,4 +1,4 @@
-//! Commands for people: one file per verb, one row in [`verbs!`] below.
+//! Commands for people: one file per verb, one row in `verbs!` below.
 //!
 //! Nothing outside this module prints, reads the environment or knows clap. A verb is a
 //! `clap::Args` struct with `run(self, &Session) -> Outcome`; its help ends with an example that

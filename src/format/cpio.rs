@@ -72,7 +72,7 @@ pub struct Entry<'a> {
     pub data: &'a [u8],
 }
 
-/// Length of the archive that [`write`] makes of `entries`.
+/// Length of the archive that [`write()`] makes of `entries`.
 pub fn length<'a>(entries: impl Iterator<Item = Entry<'a>>) -> u64 {
     let member = |name: usize, data: usize| {
         let head = (HEADER + name + 1).next_multiple_of(4);

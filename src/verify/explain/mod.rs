@@ -1,7 +1,7 @@
 //! Why doesn't it match? Evidence against reference values, with the cause where they differ.
 //!
-//! With an event log the log names the cause ([`log`]); without one a bounded search over what
-//! people get wrong does ([`search`]). A cause is given only if it was computed to give just the
+//! With an event log the log names the cause (`log`); without one a bounded search over what
+//! people get wrong does (`search`). A cause is given only if it was computed to give just the
 //! value that was reported.
 
 mod cmdline;

@@ -27,6 +27,15 @@ struct Ran {
     work: tempfile::TempDir,
 }
 
+/// Names the program under test where it is not the one that cargo built.
+const PROGRAM: &str = "GUESTSMITH_UNDER_TEST";
+
+#[expect(clippy::disallowed_methods, reason = "the test starts itself again as another user")]
+fn program() -> std::path::PathBuf {
+    let built = env!("CARGO_BIN_EXE_guestsmith");
+    std::env::var_os(PROGRAM).map_or_else(|| built.into(), Into::into)
+}
+
 fn run(script: &str, change: impl FnOnce(&mut Spec)) -> Ran {
     let (root, work) = (root(), tempfile::tempdir().expect("directory"));
     let log = tempfile::NamedTempFile::new().expect("file");
@@ -36,7 +45,7 @@ fn run(script: &str, change: impl FnOnce(&mut Spec)) -> Ran {
         |from: &Path, at: &str, writable| Bind { from: from.into(), at: at.into(), writable };
     spec.binds = vec![bind("/usr".as_ref(), "/usr", false), bind(work.path(), "/build", true)];
     change(&mut spec);
-    let sandbox = Sandbox::new(env!("CARGO_BIN_EXE_guestsmith").into());
+    let sandbox = Sandbox::new(program());
     let end = sandbox.run(&spec, log.path()).unwrap_or_else(|error| panic!("{error:#}"));
     Ran { end, log: fs::read_to_string(log.path()).expect("log"), work }
 }
@@ -209,7 +218,7 @@ fn a_root_without_its_mount_points_is_refused() {
     let empty = tempfile::tempdir().expect("directory");
     let spec = Spec::new(empty.path().into(), vec!["/bin/true".into()]);
     let log = empty.path().join("log");
-    let sandbox = Sandbox::new(env!("CARGO_BIN_EXE_guestsmith").into());
+    let sandbox = Sandbox::new(program());
     let error = sandbox.run(&spec, &log).expect_err("refused");
     let text = format!("{error:#}");
     assert!(text.contains("has no directory /dev to mount on"), "{text}");
@@ -221,10 +230,17 @@ fn it_works_for_an_ordinary_user_too() {
     if !rustix::process::getuid().is_root() {
         return; // all the other tests have just run as one
     }
-    let here = std::env::current_exe().expect("this test");
+    // The checkout may stand where only root can reach it.
+    let place = tempfile::tempdir().expect("directory");
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    fs::set_permissions(place.path(), mode).expect("a mode");
+    let (here, built) = (place.path().join("test"), place.path().join("guestsmith"));
+    fs::copy(std::env::current_exe().expect("this test"), &here).expect("copied");
+    fs::copy(program(), &built).expect("copied");
     let mut again = Command::new("/usr/bin/setpriv");
     again.args(["--reuid=12345", "--regid=12345", "--clear-groups", "--inh-caps=-all"]).arg(here);
     again.args(["sandbox::", "--skip", "ordinary_user", "--test-threads=1"]).env("TMPDIR", "/tmp");
+    again.dir("/").env(PROGRAM, built);
     let output = again.run().unwrap_or_else(|error| panic!("{error:#}"));
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(text.contains("test sandbox::a_hostile_build_is_held ... ok"), "{text}");

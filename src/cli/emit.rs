@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use clap::builder::{PossibleValue, PossibleValuesParser};
 
 use super::failure::Failure;
-use crate::reference::{EMITTERS, Settings};
+use crate::reference::{EMITTERS, Settings, platform_values};
 
 /// Options of forms.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -38,7 +38,7 @@ impl Emit {
                 let name = path.display();
                 let text =
                     fs::read_to_string(path).with_context(|| format!("cannot read {name}"))?;
-                serde_json::from_str(&text).with_context(|| {
+                platform_values(&text).with_context(|| {
                     format!("{name} is no JSON object of values by the policy's names")
                 })?
             }

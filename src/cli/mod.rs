@@ -17,6 +17,7 @@ mod explain;
 pub mod failure;
 mod id_block;
 mod inspect;
+mod kata;
 mod lock;
 mod measure;
 mod new;

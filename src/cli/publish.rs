@@ -10,9 +10,10 @@ use serde_json::json;
 
 use super::emit::{Emit, forms};
 use super::failure::Failure;
+use super::kata::Kata;
 use super::{Answer, Outcome, Session};
 use crate::publish::key::Key;
-use crate::publish::token::Auth;
+use crate::publish::token::{Auth, Login};
 use crate::publish::{Content, DESTINATIONS, Finding, Report, State, Target, check_policy};
 use crate::reference::{self, Document};
 
@@ -46,6 +47,9 @@ pub(super) struct Publish {
     /// Token of a KBS administrator, for trustee 0.21 and later; a file or fd:N
     #[arg(long, value_name = "FILE")]
     token: Option<String>,
+    /// User and password of a registry, USER:PASSWORD; a file or fd:N
+    #[arg(long, value_name = "FILE")]
+    login: Option<String>,
     /// Certificate authority of the server (PEM), instead of the system's
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
@@ -60,6 +64,8 @@ pub(super) struct Publish {
     patience: u64,
     #[command(flatten)]
     emit: Emit,
+    #[command(flatten)]
+    kata: Kata,
 }
 
 fn destinations() -> clap::builder::PossibleValuesParser {
@@ -78,7 +84,7 @@ impl Publish {
         let row = DESTINATIONS.iter().find(|row| Some(row.name) == self.to.as_deref());
         let Some(row) = row else { return Ok(Answer::Yes) };
         let target = self.target()?;
-        if session.offline() && ["kbs", "rvps"].contains(&row.name) && !self.dry_run {
+        if session.offline() && ["kbs", "rvps", "registry"].contains(&row.name) && !self.dry_run {
             let what = anyhow!("the network may not be used (--offline)");
             return Err(Failure::usage(what).hint("--dry-run shows the requests without it"));
         }
@@ -115,6 +121,8 @@ impl Publish {
         Ok(Target {
             place: place.ok_or_else(|| Failure::usage(anyhow!("--to needs --place")))?,
             auth,
+            login: self.login.as_deref().map(Login::load).transpose()?,
+            kata: self.kata.options(),
             ca: self.ca.as_ref().map(read).transpose()?,
             dry_run: self.dry_run,
             patience: Duration::from_secs(self.patience.max(1)),

@@ -5,6 +5,7 @@
 
 mod header;
 mod pax;
+mod write;
 
 use alloc::collections::BTreeMap;
 use alloc::format;
@@ -14,6 +15,7 @@ use core::ops::Range;
 
 use super::{Error, Reader, Result};
 use header::Header;
+pub use write::{Member, write};
 
 /// Archives are sequences of blocks of this size.
 pub const BLOCK: usize = 512;

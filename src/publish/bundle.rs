@@ -13,7 +13,7 @@ use super::files::{files, place};
 use super::key::PublicKey;
 use super::{Content, Destination, Report, Target, sign};
 use crate::digest::{Sha256, base64};
-use crate::reference::Document;
+use crate::reference::{Artifact, Document};
 use crate::store::entries;
 
 /// The row of this destination.
@@ -35,13 +35,7 @@ fn publish(content: &Content, target: &Target) -> Result<Report> {
     let mut report = Report::default();
     let mut all: Vec<(String, Vec<u8>)> = Vec::new();
     for artifact in &content.document.artifacts {
-        let path = source.join(&artifact.name);
-        let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        if Sha256::of(&bytes).to_string() != artifact.sha256 {
-            let path = path.display();
-            bail!("{path} is not the artifact that was measured: two builds are mixed");
-        }
-        all.push((artifact.name.clone(), bytes));
+        all.push((artifact.name.clone(), self::artifact(source, artifact)?));
     }
     let manifest = source.join("manifest.json");
     if let Ok(bytes) = fs::read(manifest) {
@@ -60,6 +54,17 @@ fn publish(content: &Content, target: &Target) -> Result<Report> {
         report.note(name, place(Path::new(&target.place), name, bytes, target.dry_run)?);
     }
     Ok(report)
+}
+
+/// An artifact of the build in `dir`, checked against what was measured.
+pub(super) fn artifact(dir: &Path, artifact: &Artifact) -> Result<Vec<u8>> {
+    let path = dir.join(&artifact.name);
+    let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    if Sha256::of(&bytes).to_string() != artifact.sha256 {
+        let path = path.display();
+        bail!("{path} is not the artifact that was measured: two builds are mixed");
+    }
+    Ok(bytes)
 }
 
 /// What a bundle turned out to be.

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::registry::{self, Registry};
 use super::token::Auth;
-use super::{Content, Destination, Report, Target};
+use super::{Content, Destination, Report, Target, loopback};
 use crate::store::api::{Api, Request, Response, Secret};
 
 /// The row of this destination.
@@ -34,12 +34,7 @@ fn publish(content: &Content, target: &Target) -> Result<Report> {
 fn check_address(base: &str, auth: &Auth) -> Result<()> {
     let rest = base.strip_prefix("https://").or_else(|| base.strip_prefix("http://"));
     let Some(rest) = rest else { bail!("expected https://HOST[:PORT], found `{base}`") };
-    let authority = rest.split('/').next().unwrap_or_default();
-    let host = match authority.strip_prefix('[') {
-        Some(v6) => v6.split(']').next().unwrap_or_default(),
-        None => authority.split(':').next().unwrap_or_default(),
-    };
-    let loopback = host == "localhost" || host == "::1" || is_loopback_v4(host);
+    let loopback = loopback(rest.split('/').next().unwrap_or_default());
     match auth {
         Auth::None if !loopback => bail!(
             "{base} is not on this machine: name the administrator's key (--auth-key) or token \
@@ -50,10 +45,6 @@ fn check_address(base: &str, auth: &Auth) -> Result<()> {
         }
         _ => Ok(()),
     }
-}
-
-fn is_loopback_v4(host: &str) -> bool {
-    host.parse::<std::net::Ipv4Addr>().is_ok_and(|address| address.is_loopback())
 }
 
 struct Kbs {

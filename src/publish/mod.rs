@@ -7,6 +7,7 @@ mod appraise;
 mod bundle;
 mod dir;
 mod files;
+mod kata;
 mod kbs;
 pub mod key;
 mod oci;
@@ -26,8 +27,9 @@ use serde_json::Value;
 use crate::reference::{Document, Emitter, Settings};
 pub use appraise::{Appraisal, Finding, appraise, check_policy};
 pub use bundle::{Verdict, verify as verify_bundle};
+pub use kata::{Image as KataImage, Options as Kata};
 use key::Key;
-use token::Auth;
+use token::{Auth, Login};
 
 /// What is published.
 pub struct Content {
@@ -49,6 +51,10 @@ pub struct Target {
     pub place: String,
     /// How to prove oneself to a KBS.
     pub auth: Auth,
+    /// How to prove oneself to a registry.
+    pub login: Option<Login>,
+    /// What a hand-over to Kata Containers needs to know.
+    pub kata: Kata,
     /// PEM text of the authority that a server's certificate comes from.
     pub ca: Option<String>,
     /// Only say what would be sent.
@@ -111,8 +117,25 @@ pub struct Destination {
 }
 
 /// Every kind of destination, in the order of the docs.
-pub const DESTINATIONS: &[Destination] =
-    &[dir::DESTINATION, bundle::DESTINATION, kbs::DESTINATION, rvps::DESTINATION, oci::DESTINATION];
+pub const DESTINATIONS: &[Destination] = &[
+    dir::DESTINATION,
+    bundle::DESTINATION,
+    kbs::DESTINATION,
+    rvps::DESTINATION,
+    oci::LAYOUT,
+    oci::REGISTRY,
+    kata::DESTINATION,
+];
+
+/// Whether `authority` (`HOST`, `HOST:PORT`) is this machine.
+fn loopback(authority: &str) -> bool {
+    let host = match authority.strip_prefix('[') {
+        Some(v6) => v6.split(']').next().unwrap_or_default(),
+        None => authority.split(':').next().unwrap_or_default(),
+    };
+    let v4 = host.parse::<std::net::Ipv4Addr>().is_ok_and(|address| address.is_loopback());
+    host == "localhost" || host == "::1" || v4
+}
 
 /// Values by name, as a verifier's store holds them.
 type Values = BTreeMap<String, Value>;

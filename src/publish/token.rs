@@ -59,6 +59,31 @@ impl Auth {
     }
 }
 
+/// User and password of a registry.
+#[derive(Debug, Clone)]
+pub struct Login(Secret);
+
+impl Login {
+    /// `USER:PASSWORD` from a file or descriptor.
+    ///
+    /// # Errors
+    /// It cannot be read, or is something else.
+    pub fn load(place: &str) -> Result<Self> {
+        let text = secret(place)?;
+        let text = text.trim_end_matches(['\r', '\n']);
+        if !text.contains(':') || text.contains('\n') {
+            bail!("{place}: expected one line, USER:PASSWORD");
+        }
+        let header = format!("Basic {}", crate::digest::base64(text.as_bytes()));
+        Ok(Self(Secret(Some(header))))
+    }
+
+    /// The `authorization` header (RFC 7617).
+    pub fn basic(&self) -> Secret {
+        self.0.clone()
+    }
+}
+
 /// A token signed by the administrator's key (RFC 7519, RFC 8037), as kbs-client makes it.
 fn signed(key: &Key, now: u64) -> String {
     let part = |value: Value| URL_SAFE_NO_PAD.encode(value.to_string());

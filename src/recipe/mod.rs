@@ -70,6 +70,11 @@ pub struct Recipe {
     pub machines: Vec<BTreeMap<String, MachineSpec>>,
 }
 
+/// Seconds since 1970 of an epoch, `2026-11-01T00:00:00Z`; nothing if it is none.
+pub fn seconds(epoch: &str) -> Option<u32> {
+    epoch::parse(epoch).ok()
+}
+
 impl Recipe {
     /// The epoch as seconds since 1970; 0 only if no check let the recipe pass.
     pub fn epoch_seconds(&self) -> u32 {

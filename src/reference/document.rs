@@ -104,8 +104,10 @@ pub struct Machine {
     pub memory: Option<u64>,
     /// Settings of its TEE alone: name to value.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(deserialize_with = "super::unique::map")]
     pub settings: BTreeMap<String, String>,
     /// Expected registers: name to lower-case hexadecimal value.
+    #[serde(deserialize_with = "super::unique::map")]
     pub registers: BTreeMap<String, String>,
     /// Extends in order, where a register is a chain of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -24,12 +24,14 @@ mod purl;
 pub mod rvps;
 mod spdx;
 mod table;
+mod unique;
 mod uuid;
 
 pub use corim::values as corim_values;
 pub use document::*;
 pub use emitter::{EMITTERS, Emitted, Emitter, Settings, emitter};
 pub use json::schema;
+pub use unique::values as platform_values;
 
 /// Why there are no reference values, or not in the form that was asked for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -73,14 +73,24 @@ impl Message {
                        policy of `--format rego` instead";
             return Err(Error::Empty { what: "values for RVPS".into(), why: why.into() });
         }
-        let hollow =
-            values.iter().find(|(_, v)| v.is_null() || v.as_array().is_some_and(Vec::is_empty));
+        let hollow = values.iter().find(|(_, value)| is_hollow(value));
         if let Some((name, value)) = hollow {
             let (what, expected) = (name.as_ref().to_string(), "a value".to_string());
             return Err(Error::Value { what, expected, found: value.to_string() });
         }
         let payload = serde_json::to_vec(values).map_err(|error| Error::Text(error.to_string()))?;
         Ok(Self::new("sample", &payload))
+    }
+}
+
+/// A value that a careless policy lets everything, or nothing, be equal to.
+fn is_hollow(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty() || items.iter().any(is_hollow),
+        Value::Object(members) => members.is_empty() || members.values().any(is_hollow),
+        Value::Bool(_) | Value::Number(_) => false,
     }
 }
 

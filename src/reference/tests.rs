@@ -142,6 +142,17 @@ fn a_later_version_and_unknown_keys_are_refused() {
 }
 
 #[test]
+fn a_name_stands_once() {
+    let text = document().to_text().expect("a document");
+    let twice = text.replacen("\"measurement\"", "\"measurement\": \"ab\", \"measurement\"", 1);
+    let error = Document::parse(&twice).expect_err("twice").to_string();
+    assert!(error.contains("`measurement` stands twice at line"), "{error}");
+    let error = platform_values(r#"{"xfam": 1, "xfam": 2}"#).expect_err("twice").to_string();
+    assert!(error.contains("`xfam` stands twice at line 1 column 22"), "{error}");
+    assert!(platform_values("[]").is_err());
+}
+
+#[test]
 fn an_rvps_message_has_lists_under_the_policys_names() {
     use base64::Engine as _;
     let message = rvps::message(&document()).expect("a message");
@@ -238,6 +249,10 @@ fn a_document_without_such_values_gives_no_empty_message() {
     let document = Document::of_machines(vec![machine("csv", 1, &[("measure", register(1, 32))])]);
     let error = rvps::message(&document).expect_err("nothing to register").to_string();
     assert!(error.starts_with("no values for RVPS: the default policies query none"), "{error}");
-    let null = [("mr_td".to_string(), serde_json::Value::Null)].into();
-    assert!(rvps::Message::sample(&null).is_err());
+    use serde_json::json;
+    for hollow in [json!(null), json!([]), json!(""), json!([null]), json!(["ab", ""])] {
+        let values = [("mr_td".to_string(), hollow.clone())].into();
+        let error = rvps::Message::sample(&values).expect_err("refused").to_string();
+        assert_eq!(error, format!("mr_td: expected a value, found {hollow}"));
+    }
 }

@@ -55,6 +55,8 @@ pub struct Response {
     pub location: Option<String>,
     /// The `date` header: what the server's clock says.
     pub date: Option<String>,
+    /// The `www-authenticate` header: what the server asks for.
+    pub challenge: Option<String>,
     /// Body.
     pub body: Vec<u8>,
 }
@@ -123,9 +125,10 @@ impl Api {
             answer.headers().get(name).and_then(|v| v.to_str().ok()).map(str::to_string)
         };
         let (location, date) = (header("location"), header("date"));
+        let challenge = header("www-authenticate");
         let mut body = Vec::new();
         answer.body_mut().as_reader().take(LIMIT).read_to_end(&mut body).context("the answer")?;
-        Ok(Response { status: answer.status().as_u16(), location, date, body })
+        Ok(Response { status: answer.status().as_u16(), location, date, challenge, body })
     }
 }
 

@@ -12,7 +12,8 @@ use guestsmith::publish::key::Key;
 use serde_json::{Value, json};
 
 use crate::command::run;
-use crate::kbs_server::{Admin, Fault, Kbs};
+use crate::kbs_server::{Admin, Kbs, Setup, Storage};
+use crate::service::Fault;
 
 /// The private key of RFC 8410 section 10.3: known to everybody.
 const ED25519: &str = "-----BEGIN PRIVATE KEY-----
@@ -21,12 +22,12 @@ MC4CAQAwBQYDK2VwBCIEINTuctv5E1hK1bbY8fdp+K06/nwoy/HU++CXqI9EdVhC
 ";
 
 /// A build's output directory with two artifacts, a key, and room for more.
-struct Build {
+pub(crate) struct Build {
     dir: tempfile::TempDir,
 }
 
 impl Build {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let build = Self { dir: tempfile::tempdir().expect("a directory") };
         fs::create_dir(build.path("out")).expect("a directory");
         let artifact = |name: &str, bytes: &[u8]| {
@@ -61,22 +62,22 @@ impl Build {
         build
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    fn text(&self, name: &str) -> String {
+    pub(crate) fn text(&self, name: &str) -> String {
         self.path(name).display().to_string()
     }
 
-    fn secret(&self, name: &str, text: &str, mode: u32) -> String {
+    pub(crate) fn secret(&self, name: &str, text: &str, mode: u32) -> String {
         fs::write(self.path(name), text).expect("a file");
         fs::set_permissions(self.path(name), fs::Permissions::from_mode(mode)).expect("mode");
         self.text(name)
     }
 
     /// A run of `publish` on the build with further arguments.
-    fn publish(&self, arguments: &[&str]) -> (i32, String, String) {
+    pub(crate) fn publish(&self, arguments: &[&str]) -> (i32, String, String) {
         let out = self.text("out");
         run(&[&["publish", &out], arguments].concat())
     }
@@ -297,4 +298,157 @@ fn documents_of_two_builds_are_not_mixed() {
     let (code, _, stderr) = one.publish(&[&two.text("out"), "--to", "dir", "--place", "/nowhere"]);
     assert_eq!(code, 2);
     assert!(stderr.contains("values of two builds, mixed"), "{stderr}");
+}
+
+/// A server with a certificate of the first authority, whose clock is `ahead` of ours.
+fn tls(admin: Admin, ahead: i64) -> Kbs {
+    Kbs::set_up(Setup { admin, storage: Storage::Memory, tls: true, ahead, faults: &[] })
+}
+
+const AUTHORITY: &str = "tests/it/pki/ca-one.pem";
+
+#[test]
+fn the_servers_own_authority_is_trusted_and_no_other() {
+    let build = Build::new();
+    let key = build.text("key.pem");
+    let kbs = tls(Admin::Key(key_public()), 0);
+    let to = ["--to", "kbs", "--place", &kbs.url, "--auth-key", &key];
+    let (code, stdout, stderr) = build.publish(&[&to[..], &["--ca", AUTHORITY]].concat());
+    assert_eq!((code, stderr.as_str()), (0, ""), "{stdout}");
+    assert_eq!(kbs.values().len(), 4);
+    for more in [&["--ca", "tests/it/pki/ca-two.pem"][..], &[]] {
+        let (code, _, stderr) = build.publish(&[&to[..], more].concat());
+        assert_eq!(code, 2);
+        assert!(stderr.contains("certificate") && stderr.contains("attempt 1"), "{stderr}");
+    }
+    let (code, _, stderr) = build.publish(&[&to[..], &["--ca", "Cargo.toml"]].concat());
+    assert_eq!(code, 2);
+    assert!(stderr.contains("holds no certificate (PEM)"), "{stderr}");
+}
+
+#[test]
+fn a_clock_that_goes_wrong_is_shown() {
+    let build = Build::new();
+    let key = build.text("key.pem");
+    for (ahead, why) in [(-3600, "not yet valid"), (3600, "expired")] {
+        let kbs = tls(Admin::Key(key_public()), ahead);
+        let to = ["--to", "kbs", "--place", &kbs.url, "--auth-key", &key, "--ca", AUTHORITY];
+        let (code, _, stderr) = build.publish(&to);
+        assert_eq!(code, 2);
+        assert!(stderr.contains(why), "{stderr}");
+        assert!(stderr.contains("server's clock says Tue, 24 Nov 2026 00:00:00 GMT"), "{stderr}");
+    }
+}
+
+fn key_public() -> guestsmith::publish::key::PublicKey {
+    key().public()
+}
+
+#[test]
+fn storages_differ_in_the_names_that_they_take() {
+    let build = Build::new();
+    let kbs = tls(Admin::Key(key_public()), 0);
+    let key = build.text("key.pem");
+    let to = ["--to", "kbs", "--place", &kbs.url, "--auth-key", &key, "--ca", AUTHORITY];
+    let uris = ["--form", "rvps-uri", "--release", "v1"];
+    let (code, stdout, stderr) = build.publish(&[&to[..], &uris].concat());
+    assert_eq!(code, 0, "{stdout}");
+    assert!(stderr.contains("only Memory and LocalJson take them"), "{stderr}");
+    let name = "rvps:///guestsmith/guest/snp/snp_launch_measurement:v1";
+    assert_eq!(kbs.values()[name], json!(["01".repeat(48)]));
+}
+
+#[test]
+fn the_double_refuses_what_trustee_refuses() {
+    use guestsmith::store::api::{Api, Request, Secret};
+    let kbs = Kbs::start(Admin::Open, &[]);
+    let api = Api::new(None, std::time::Duration::from_secs(10)).expect("a client");
+    let post = |body: Value| {
+        let url = format!("{}/kbs/v0/reference-value", kbs.url);
+        let secret = Secret::default();
+        let body = body.to_string().into_bytes();
+        api.send(&Request { method: "POST", url, headers: Vec::new(), secret, body })
+            .expect("an answer")
+    };
+    let payload = guestsmith::digest::base64(br#"{"mr_td": ["ab"]}"#);
+    let good = json!({"version": "0.1.0", "type": "sample", "payload": payload});
+    for (name, value) in [
+        ("version", json!("0.1.1")),
+        ("type", json!("in-toto")),
+        ("payload", json!("{}")),
+        ("payload", json!(guestsmith::digest::base64(br#"{"a:b": 1}"#))),
+    ] {
+        let mut bad = good.clone();
+        bad[name] = value;
+        let answer = post(bad);
+        let body: Value = serde_json::from_slice(&answer.body).expect("JSON");
+        assert_eq!(answer.status, 401, "{name}");
+        assert!(body["type"].as_str().is_some_and(|kind| kind.ends_with("/RvpsError")), "{body}");
+    }
+    assert_eq!(kbs.values().len(), 0);
+    assert_eq!(post(good).status, 200);
+}
+
+#[test]
+fn a_key_comes_through_a_descriptor() {
+    let build = Build::new();
+    let kbs = Kbs::start(Admin::Key(key_public()), &[]);
+    let key = fs::File::open(build.path("key.pem")).expect("a key");
+    let out = build.text("out");
+    let arguments = ["publish", &out, "--to", "kbs", "--place", &kbs.url, "--auth-key", "fd:0"];
+    let output = crate::command::guestsmith(&arguments).stdin(key).output().expect("the command");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(kbs.values().len(), 4);
+    let (code, _, stderr) = build.publish(&["--to", "dir", "--place", "/x", "--key", "fd:x"]);
+    assert_eq!(code, 2);
+    assert!(stderr.contains("`fd:x` is no descriptor: write fd:3"), "{stderr}");
+}
+
+/// Bytes of all files below `dir`.
+fn everything(dir: &Path) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for entry in
+        fs::read_dir(dir).expect("a directory").map(|entry| entry.expect("an entry").path())
+    {
+        match entry.is_dir() {
+            true => bytes.extend(everything(&entry)),
+            false => bytes.extend(fs::read(entry).expect("a file")),
+        }
+    }
+    bytes
+}
+
+#[test]
+fn no_secret_is_in_a_log_an_error_or_an_artifact() {
+    let build = Build::new();
+    let token = token(&json!({"role": "admin", "exp": in_an_hour()}));
+    let token_file = build.secret("token.jwt", &token, 0o600);
+    let (key, refused) = (build.text("key.pem"), Kbs::start(Admin::Role(key_public(), "x"), &[]));
+    let kbs = Kbs::start(Admin::Role(key_public(), "admin"), &[]);
+    let (bundle, oci) = (build.text("made/bundle"), build.text("made/oci"));
+    let mut said = String::new();
+    for to in [
+        vec!["--to", "bundle", "--place", &bundle, "--key", &key],
+        vec!["--to", "oci", "--place", &oci, "--key", &key],
+        vec!["--to", "kbs", "--place", &kbs.url, "--token", &token_file],
+        vec!["--to", "kbs", "--place", &kbs.url, "--token", &token_file, "--dry-run"],
+        vec!["--to", "kbs", "--place", &refused.url, "--token", &token_file],
+        vec!["--to", "kbs", "--place", &refused.url, "--auth-key", &key],
+    ] {
+        let (_, stdout, stderr) = build.publish(&[&to[..], &["-vv"]].concat());
+        let (_, json, _) = build.publish(&[&to[..], &["--json"]].concat());
+        said += &(stdout + &stderr + &json);
+    }
+    let made = everything(&build.path("made"));
+    let all = [said.as_bytes(), &made].concat();
+    let inner = ED25519.lines().nth(1).expect("base64");
+    let raw = base64::engine::general_purpose::STANDARD.decode(inner).expect("base64");
+    let seed = &raw[raw.len() - 32..];
+    let hex = guestsmith::digest::hex(seed);
+    let signature = token.trim().rsplit('.').next().expect("a signature");
+    for secret in [inner.as_bytes(), seed, hex.as_bytes(), signature.as_bytes()] {
+        let found = all.windows(secret.len()).any(|window| window == secret);
+        assert!(!found, "{} stands somewhere", String::from_utf8_lossy(secret));
+    }
+    assert!(made.len() > 1000 && said.len() > 1000, "something was looked through");
 }

@@ -3,10 +3,11 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::builder::{PossibleValue, PossibleValuesParser};
+use serde_json::Value;
 
 use super::failure::Failure;
 use crate::reference::{EMITTERS, Settings, platform_values};
@@ -32,20 +33,19 @@ pub(super) struct Emit {
 impl Emit {
     /// The settings, with the platform's values read.
     pub(super) fn settings(&self) -> Result<Settings, Failure> {
-        let platform = match &self.platform {
-            None => BTreeMap::new(),
-            Some(path) => {
-                let name = path.display();
-                let text =
-                    fs::read_to_string(path).with_context(|| format!("cannot read {name}"))?;
-                platform_values(&text).with_context(|| {
-                    format!("{name} is no JSON object of values by the policy's names")
-                })?
-            }
-        };
+        let platform = self.platform.as_deref().map(values).transpose()?.unwrap_or_default();
         let (release, trustee) = (self.release.clone(), self.trustee.clone());
         Ok(Settings { platform, release, svn: self.svn, trustee })
     }
+}
+
+/// The JSON object of values by the policy's names at `path`.
+pub(super) fn values(path: &Path) -> Result<BTreeMap<String, Value>, Failure> {
+    let name = path.display();
+    let text = fs::read_to_string(path).with_context(|| format!("cannot read {name}"))?;
+    let values = platform_values(&text);
+    Ok(values
+        .with_context(|| format!("{name} is no JSON object of values by the policy's names"))?)
 }
 
 /// Names of the forms, with `others` before them.

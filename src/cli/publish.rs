@@ -59,6 +59,9 @@ pub(super) struct Publish {
     /// Evaluate this attestation policy (Rego) with our values first; stop unless it affirms
     #[arg(long, value_name = "FILE")]
     check_policy: Option<PathBuf>,
+    /// With --check-policy: the values that a service holds (JSON, name to value), instead of ours
+    #[arg(long, value_name = "FILE", requires = "check_policy")]
+    held: Option<PathBuf>,
     /// Seconds that one request may take
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     patience: u64,
@@ -132,7 +135,9 @@ impl Publish {
     fn appraise(&self, session: &Session, policy: &Path, content: &Content) -> Outcome {
         let name = policy.display();
         let text = fs::read_to_string(policy).with_context(|| format!("cannot read {name}"))?;
-        let findings = check_policy(&text, &content.document, &content.settings)?;
+        let held = self.held.as_deref().map(super::emit::values).transpose()?;
+        let (document, settings) = (&content.document, &content.settings);
+        let findings = check_policy(&text, document, settings, held.as_ref())?;
         if findings.is_empty() {
             let why = "no machine reports claims that the policies know, or its platform's values \
                        were not supplied";

@@ -251,6 +251,36 @@ fn encoded(row: &Name, value: &Value) -> Result<Value> {
     }
 }
 
+/// The claim that is compared with the value `value` of `row`, as the verifier writes it; nothing
+/// where the value is none of that kind.
+pub fn claim(row: &Name, value: &Value) -> Option<Value> {
+    encoded(row, value).ok()
+}
+
+/// What makes a comparison with `value` fail silently: another shape than `shape`, or an item that is
+/// written otherwise than the claim.
+pub fn fault(row: &Name, shape: Shape, value: &Value) -> Option<String> {
+    let items = match (shape, value) {
+        (Shape::List, Value::Array(items)) if items.is_empty() => {
+            return Some("an empty list: nothing passes".to_string());
+        }
+        (Shape::List, Value::Array(items)) => items.as_slice(),
+        (Shape::List, _) => {
+            return Some(
+                "the wrong shape: the policy wants a list, one value is there".to_string(),
+            );
+        }
+        (Shape::Scalar, Value::Array(_)) => {
+            return Some(
+                "the wrong shape: the policy wants one value, a list is there".to_string(),
+            );
+        }
+        (Shape::Scalar, _) => core::slice::from_ref(value),
+    };
+    let wrong = items.iter().find(|item| claim(row, item).as_ref() != Some(item))?;
+    Some(format!("the wrong encoding: the claim is {}, found {wrong}", written(row.encoding)))
+}
+
 fn is_claim_text(text: &str) -> bool {
     matches!(text, "true" | "false") || text.parse::<u64>().is_ok()
 }
@@ -262,14 +292,23 @@ fn from_base64(text: &str) -> Option<Vec<u8>> {
 
 fn wrong_encoding(row: &Name, value: &Value) -> Error {
     let expected = match row.encoding {
-        Encoding::Hex(width) => format!("{} lower-case hexadecimal digits", 2 * width),
         Encoding::Base64(width) => format!("base64 or hexadecimal of {width} bytes"),
+        Encoding::Text => "a number, or true or false".to_string(),
+        other => written(other),
+    };
+    wrong(row, &expected, value)
+}
+
+/// How a claim is written, in words.
+fn written(encoding: Encoding) -> String {
+    match encoding {
+        Encoding::Hex(width) => format!("{} lower-case hexadecimal digits", 2 * width),
+        Encoding::Base64(width) => format!("standard base64 of {width} bytes"),
         Encoding::Blob => "standard base64".to_string(),
         Encoding::Integer => "a number without fraction or sign".to_string(),
         Encoding::Boolean => "true or false".to_string(),
-        Encoding::Text => "a number, or true or false".to_string(),
-    };
-    wrong(row, &expected, value)
+        Encoding::Text => "a number or truth value as text".to_string(),
+    }
 }
 
 fn wrong(row: &Name, expected: &str, found: &Value) -> Error {

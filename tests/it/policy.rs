@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use guestsmith::publish::{Appraisal, appraise, check_policy};
-use guestsmith::reference::{Confidence, Document, Machine, Settings, emitter};
+use guestsmith::publish::{Appraisal, Finding, appraise, check_policy};
+use guestsmith::reference::{Confidence, Document, Event, Machine, Settings, emitter, names};
 use serde_json::{Value, json};
 
 fn machine(tee: &str, registers: &[(&str, &str, usize)]) -> Machine {
@@ -146,48 +146,159 @@ fn an_empty_input_and_another_tee_are_contraindicated() {
     }
 }
 
+/// Every machine that the default policy knows, one of each.
+fn known() -> Document {
+    let mut tdx = machine("tdx", &[("mrtd", "02", 48), ("rtmr1", "03", 48), ("rtmr2", "04", 48)]);
+    let event = |register: &str, kind: &str, byte: &str, what: &str| Event {
+        register: register.to_string(),
+        kind: kind.to_string(),
+        digest: byte.repeat(48),
+        what: what.to_string(),
+    };
+    tdx.events = vec![
+        event("rtmr1", "EV_EFI_BOOT_SERVICES_APPLICATION", "05", "kernel"),
+        event("rtmr2", "EV_EVENT_TAG", "06", "load options `panic=1`"),
+    ];
+    Document::of_machines(vec![
+        machine("sev-snp", &[("measurement", "01", 48)]),
+        tdx,
+        machine("vtpm", &[("pcr11", "07", 32)]),
+    ])
+}
+
 /// Values of a host, as `--platform` takes them.
 fn platform() -> BTreeMap<String, Value> {
     let values = json!({
         "snp_bootloader": [7], "snp_microcode": [72], "snp_snp_svn": [14], "snp_tee_svn": [0],
         "snp_smt_enabled": true, "snp_tsme_enabled": false, "snp_guest_abi_major": 0,
         "snp_guest_abi_minor": 0, "snp_single_socket": false, "snp_smt_allowed": true,
+        "xfam": ["e702060000000000"], "mr_td": ["02".repeat(48)],
+        "measurement": "11".repeat(48), "tcb_bootloader": 3, "tcb_microcode": 115, "tcb_snp": 8,
+        "tcb_tee": 0, "smt_enabled": true, "tsme_enabled": false, "abi_major": 0, "abi_minor": 31,
+        "single_socket": false, "smt_allowed": true, "trusted_aks": ["AAAA"],
     });
     serde_json::from_value(values).expect("an object")
 }
 
-#[test]
-fn the_dry_run_affirms_and_every_single_change_breaks_it() {
-    let document = Document::of_machines(vec![machine("sev-snp", &[("measurement", "01", 48)])]);
+const STAND_IN: &str = include_str!("stand_in.rego");
+
+/// What the dry run says of `known` under `policy`, by TEE; the store holds `held`, or ours.
+fn dry_run(
+    policy: &str,
+    platform: &BTreeMap<String, Value>,
+    held: Option<&BTreeMap<String, Value>>,
+) -> BTreeMap<&'static str, Finding> {
+    let settings = Settings { platform: platform.clone(), ..Settings::default() };
+    let findings = check_policy(policy, &known(), &settings, held).expect("findings");
+    findings.into_iter().map(|finding| (finding.tee, finding)).collect()
+}
+
+/// Our values by name, as they would be published.
+fn ours() -> BTreeMap<String, Value> {
     let settings = Settings { platform: platform(), ..Settings::default() };
-    let policy = policy(&document.machines);
-    let findings = check_policy(&policy, &document, &settings).expect("findings");
-    assert!(findings[0].affirming, "{findings:?}");
-    // The values stand in the policy itself: only names that it asks for can be too loose.
-    assert_eq!(findings[0].problems, [""; 0]);
-    let loose = policy.replace("input.snp.measurement == machine.measurement", "true");
-    let findings = check_policy(&loose, &document, &settings).expect("findings");
-    assert_eq!(
-        findings[0].problems,
-        ["snp_launch_measurement is too loose: the policy passes any value"]
-    );
+    let values = names::values(&known(), &settings).expect("values").content;
+    values.into_iter().map(|(name, value)| (name.to_string(), value)).collect()
 }
 
 #[test]
-fn the_dry_run_names_what_is_missing_and_what_has_the_wrong_shape() {
+fn the_dry_run_affirms_every_machine_and_every_single_change_breaks_it() {
+    let findings = dry_run(STAND_IN, &platform(), None);
+    let tees: Vec<_> = findings.keys().copied().collect();
+    assert_eq!(tees, ["az-snp-vtpm", "az-tdx-vtpm", "snp", "tdx", "tpm"]);
+    for (tee, finding) in findings {
+        assert!(finding.affirming, "{finding:?}");
+        assert_eq!(finding.problems, [""; 0], "{tee}: a changed value passes");
+        let Appraisal { executables, hardware, configuration } = finding.appraisal;
+        let least = if tee == "tpm" { 0 } else { 2 };
+        assert_eq!((executables, hardware, configuration), (3, 2, least));
+    }
+}
+
+#[test]
+fn every_missing_value_is_named() {
+    for name in ours().keys() {
+        let mut held = ours();
+        held.remove(name);
+        let findings = dry_run(STAND_IN, &platform(), Some(&held));
+        let said = findings.values().any(|finding| {
+            !finding.affirming && finding.problems.contains(&format!("{name} is missing"))
+        });
+        // Without these nobody knows which platform's claims a virtual TPM appears under.
+        let tells = ["measurement", "trusted_aks"].contains(&name.as_str());
+        assert!(said || tells, "{name}: {findings:?}");
+    }
+}
+
+#[test]
+fn every_wrong_shape_is_named_even_where_several_are_wrong() {
+    let mut held = ours();
+    for value in held.values_mut() {
+        *value = match &*value {
+            Value::Array(items) => items[0].clone(),
+            single => json!([single]),
+        };
+    }
+    let findings = dry_run(STAND_IN, &platform(), Some(&held));
+    for finding in findings.values() {
+        assert!(!finding.affirming);
+        let shapes = finding.problems.iter().filter(|p| p.contains("has the wrong shape: "));
+        assert_eq!(shapes.count(), finding.problems.len(), "{finding:?}");
+    }
+    let said = |tee: &str, text: &str| findings[tee].problems.iter().any(|p| p == text);
+    assert!(said(
+        "tdx",
+        "tdvfkernel has the wrong shape: the policy wants one value, a list is there"
+    ));
+    assert!(said("tdx", "rtmr_1 has the wrong shape: the policy wants a list, one value is there"));
+}
+
+#[test]
+fn a_wrong_encoding_is_named() {
+    for (tee, name, value, claim) in [
+        ("az-snp-vtpm", "measurement", json!(["11".repeat(48)]), "standard base64 of 48 bytes"),
+        ("az-snp-vtpm", "tcb_bootloader", json!([3]), "a number or truth value as text"),
+        ("az-snp-vtpm", "smt_enabled", json!([true]), "a number or truth value as text"),
+        ("snp", "snp_bootloader", json!(["7"]), "a number without fraction or sign"),
+        ("snp", "snp_smt_enabled", json!("true"), "true or false"),
+        ("snp", "snp_launch_measurement", json!([b64(1, 48)]), "96 lower-case hexadecimal digits"),
+        ("tdx", "rtmr_1", json!(["AB".repeat(48)]), "96 lower-case hexadecimal digits"),
+        ("tdx", "mr_td", json!(["02".repeat(32)]), "96 lower-case hexadecimal digits"),
+    ] {
+        let mut held = ours();
+        held.insert(name.to_string(), value.clone());
+        let finding = &dry_run(STAND_IN, &platform(), Some(&held))[tee];
+        let start = format!("{name} has the wrong encoding: the claim is {claim}, found ");
+        assert!(finding.problems.iter().any(|p| p.starts_with(&start)), "{finding:?}");
+        assert!(!finding.affirming, "{name}");
+    }
+}
+
+#[test]
+fn values_of_another_build_and_loose_policies_are_named() {
+    let mut held = ours();
+    held.insert("rtmr_2".to_string(), json!(["99".repeat(48)]));
+    let finding = &dry_run(STAND_IN, &platform(), Some(&held))["tdx"];
+    assert_eq!(finding.problems, ["rtmr_2 lacks what this machine reports"]);
+    held.insert("rtmr_2".to_string(), json!([]));
+    let finding = &dry_run(STAND_IN, &platform(), Some(&held))["tdx"];
+    assert_eq!(finding.problems, ["rtmr_2 has an empty list: nothing passes"]);
+    let loose =
+        STAND_IN.replace("input.tdx.quote.body.rtmr_1 in query_reference_value(\"rtmr_1\")", "");
+    let finding = &dry_run(&loose, &platform(), None)["tdx"];
+    assert_eq!(finding.problems, ["rtmr_1 is too loose: the policy passes any value"]);
+    let closed = STAND_IN.replace("input.tdx.tcb_status == \"UpToDate\"", "input.tdx.moon == 1");
+    let finding = &dry_run(&closed, &platform(), None)["tdx"];
+    assert_eq!(finding.problems, ["no value is at fault: the policy asks for more than values"]);
+    let error = check_policy("package policy\n???", &known(), &Settings::default(), None);
+    let error = error.expect_err("no policy").to_string();
+    assert!(error.contains("does not parse"), "{error}");
+}
+
+#[test]
+fn our_own_grouped_policy_affirms_what_it_carries() {
     let document = Document::of_machines(vec![machine("sev-snp", &[("measurement", "01", 48)])]);
-    let mut settings = Settings { platform: platform(), ..Settings::default() };
+    let settings = Settings { platform: platform(), ..Settings::default() };
     let policy = policy(&document.machines);
-    let scalar = policy.replace(
-        "in query_reference_value(\"snp_microcode\")",
-        "== query_reference_value(\"snp_microcode\")",
-    );
-    let findings = check_policy(&scalar, &document, &settings).expect("findings");
-    assert_eq!(findings[0].problems, ["snp_microcode has the wrong shape (list or scalar)"]);
-    settings.platform.remove("snp_tee_svn");
-    let findings = check_policy(&policy, &document, &settings).expect("findings");
-    assert!(!findings[0].affirming);
-    assert_eq!(findings[0].problems, ["snp_tee_svn is missing"]);
-    let error = check_policy("package policy\n???", &document, &settings).expect_err("no policy");
-    assert!(error.to_string().contains("does not parse"), "{error}");
+    let findings = check_policy(&policy, &document, &settings, None).expect("findings");
+    assert!(findings[0].affirming && findings[0].problems.is_empty(), "{findings:?}");
 }

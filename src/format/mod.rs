@@ -18,6 +18,7 @@ pub mod fat;
 pub mod fdt;
 pub mod fv;
 pub mod fw_cfg;
+pub mod git;
 pub mod gpt;
 pub mod guid;
 pub mod hcl_report;

@@ -1,4 +1,4 @@
-//! `tar` archives, read: ustar (POSIX.1-1988), pax (POSIX.1-2001) and GNU long names.
+//! `tar` archives: ustar (POSIX.1-1988), pax (POSIX.1-2001) and GNU long names, read; ustar, written.
 //!
 //! What a package may hold is read; what it has no reason to hold (sparse files, several volumes,
 //! times of change as part of a name) is refused rather than guessed at.
@@ -15,7 +15,7 @@ use core::ops::Range;
 
 use super::{Error, Reader, Result};
 use header::Header;
-pub use write::{Member, write};
+pub use write::{Archive, Content, Member, write};
 
 /// Archives are sequences of blocks of this size.
 pub const BLOCK: usize = 512;

@@ -1,5 +1,6 @@
-//! Writing ustar archives (POSIX.1-1988): regular files under plain directories, every field that
-//! could tell one machine from another fixed.
+//! Writing ustar archives (POSIX.1-1988), every field that could tell one machine from another fixed:
+//! owner and group 0 without names, one time everywhere. Names that do not fit a header get an entry
+//! of their own before it, as GNU tar has them.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
@@ -19,74 +20,151 @@ pub struct Member {
     pub bytes: Vec<u8>,
 }
 
-/// The archive of `members` by path, with the directories above them: sorted, owner and group 0
-/// without names, `time` everywhere.
+/// The archive of `members` by path, with the directories above them, sorted.
 ///
 /// # Errors
-/// A path does not fit into a header, or a file is longer than its size field can say.
+/// A path does not fit into a header: not every reader knows GNU's way.
 pub fn write(members: &BTreeMap<String, Member>, time: u32) -> Result<Vec<u8>> {
-    let mut archive = Vec::new();
+    let mut archive = Archive::new(time);
     let mut above = BTreeSet::new();
     for (path, member) in members {
+        split(path).ok_or_else(|| Error::Value {
+            what: "path of tar entry",
+            offset: 0,
+            found: path.to_string(),
+            expected: "155 bytes, a slash and 100 bytes at most".to_string(),
+        })?;
         for (end, _) in path.match_indices('/') {
             if above.insert(&path[..end]) {
-                archive.extend(header(&format!("{}/", &path[..end]), b'5', 0o755, 0, time)?);
+                archive.add(&path[..end], Content::Directory);
             }
         }
-        archive.extend(header(path, b'0', member.mode, member.bytes.len(), time)?);
-        archive.extend(&member.bytes);
-        archive.resize(archive.len().next_multiple_of(BLOCK), 0);
+        archive.entry(b'0', member.mode, (path, ""), &member.bytes);
     }
-    // Two blocks of zeros end an archive; GNU tar fills a record of twenty.
-    archive.resize((archive.len() + 2 * BLOCK).next_multiple_of(20 * BLOCK), 0);
-    Ok(archive)
+    Ok(archive.finish())
 }
 
-/// A ustar header (POSIX.1-1988, 10.1.1).
-fn header(path: &str, flag: u8, mode: u32, size: usize, time: u32) -> Result<Vec<u8>> {
-    let (prefix, name) = split(path)?;
-    let size_text = format!("{size:011o}");
-    if size_text.len() > 11 {
-        return Err(refused("size of tar entry", &size_text, "at most 8 GiB"));
-    }
-    let mut block = vec![0; BLOCK];
-    let mut put = |at: usize, bytes: &[u8]| block[at..at + bytes.len()].copy_from_slice(bytes);
-    put(0, name.as_bytes());
-    put(100, format!("{mode:07o}").as_bytes());
-    put(108, b"0000000"); // owner
-    put(116, b"0000000"); // group
-    put(124, size_text.as_bytes());
-    put(136, format!("{time:011o}").as_bytes());
-    put(148, b"        "); // the checksum counts as spaces
-    put(156, &[flag]);
-    put(257, b"ustar\x0000");
-    put(345, prefix.as_bytes());
-    let sum: u32 = block.iter().map(|byte| u32::from(*byte)).sum();
-    block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
-    Ok(block)
+/// What an entry is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Content<'a> {
+    /// A directory.
+    Directory,
+    /// A file, and whether it may be executed.
+    File(&'a [u8], bool),
+    /// A symbolic link and its target.
+    Symlink(&'a str),
 }
 
-/// A path as prefix (up to 155 bytes) and name (up to 100), divided at a slash.
-fn split(path: &str) -> Result<(&str, &str)> {
+/// An archive that is being written.
+#[derive(Debug, Default)]
+pub struct Archive {
+    bytes: Vec<u8>,
+    time: u32,
+}
+
+impl Archive {
+    /// An empty archive, all of whose entries have `time`, in seconds since 1970.
+    pub fn new(time: u32) -> Self {
+        Self { bytes: Vec::new(), time }
+    }
+
+    /// Adds an entry; `path` has no slash at its ends.
+    pub fn add(&mut self, path: &str, content: Content<'_>) {
+        match content {
+            Content::Directory => self.entry(b'5', 0o755, (&format!("{path}/"), ""), &[]),
+            Content::File(data, false) => self.entry(b'0', 0o644, (path, ""), data),
+            Content::File(data, true) => self.entry(b'0', 0o755, (path, ""), data),
+            Content::Symlink(target) => self.entry(b'2', 0o777, (path, target), &[]),
+        }
+    }
+
+    /// The whole archive: two blocks of zeros end it, and GNU tar fills a record of twenty.
+    pub fn finish(mut self) -> Vec<u8> {
+        let whole = (self.bytes.len() + 2 * BLOCK).next_multiple_of(20 * BLOCK);
+        self.bytes.resize(whole, 0);
+        self.bytes
+    }
+
+    fn entry(&mut self, flag: u8, mode: u32, (path, link): (&str, &str), data: &[u8]) {
+        let names = split(path).unwrap_or_else(|| ("", self.long(b'L', path)));
+        let link = if link.len() <= 100 { link } else { self.long(b'K', link) };
+        let header = Header { flag, mode, size: data.len(), time: self.time };
+        self.bytes.extend(header.bytes(names, link.as_bytes()));
+        self.bytes.extend_from_slice(data);
+        self.bytes.resize(self.bytes.len().next_multiple_of(BLOCK), 0);
+    }
+
+    /// An entry with all of `name`, of which as much as fits is left for the next header.
+    fn long<'a>(&mut self, flag: u8, name: &'a str) -> &'a str {
+        let whole = [name.as_bytes(), &[0]].concat();
+        let header = Header { flag, mode: 0o644, size: whole.len(), time: self.time };
+        self.bytes.extend(header.bytes(("", "././@LongLink"), b""));
+        self.bytes.extend(whole);
+        self.bytes.resize(self.bytes.len().next_multiple_of(BLOCK), 0);
+        let end = (0..=100).rev().find(|end| name.is_char_boundary(*end)).unwrap_or(0);
+        &name[..end]
+    }
+}
+
+struct Header {
+    flag: u8,
+    mode: u32,
+    size: usize,
+    time: u32,
+}
+
+impl Header {
+    /// POSIX.1-1988, 10.1.1.
+    fn bytes(&self, (prefix, name): (&str, &str), link: &[u8]) -> Vec<u8> {
+        let mut block = vec![0; BLOCK];
+        let mut put = |at: usize, bytes: &[u8]| block[at..at + bytes.len()].copy_from_slice(bytes);
+        put(0, name.as_bytes());
+        put(100, format!("{:07o}", self.mode).as_bytes());
+        put(108, b"0000000"); // owner
+        put(116, b"0000000"); // group
+        put(124, &number(self.size as u64));
+        put(136, &number(u64::from(self.time)));
+        put(148, b"        "); // the checksum counts as spaces
+        put(156, &[self.flag]);
+        put(157, link);
+        put(257, b"ustar\x0000");
+        put(345, prefix.as_bytes());
+        let sum: u32 = block.iter().map(|byte| u32::from(*byte)).sum();
+        block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+        block
+    }
+}
+
+/// Eleven octal digits; from 8 GiB on a marked big-endian number, as GNU has it.
+fn number(value: u64) -> [u8; 12] {
+    let mut field = [0; 12];
+    match value >> 33 {
+        0 => field[..11].copy_from_slice(format!("{value:011o}").as_bytes()),
+        _ => {
+            field[0] = 0x80;
+            field[4..].copy_from_slice(&value.to_be_bytes());
+        }
+    }
+    field
+}
+
+/// A path as prefix (up to 155 bytes) and name (up to 100), divided at a slash; none if it does not
+/// fit.
+fn split(path: &str) -> Option<(&str, &str)> {
     if path.len() <= 100 {
-        return Ok(("", path));
+        return Some(("", path));
     }
     let halves = path.match_indices('/').map(|(at, _)| (&path[..at], &path[at + 1..]));
     let mut fitting =
         halves.filter(|(prefix, name)| prefix.len() <= 155 && (1..=100).contains(&name.len()));
-    fitting.next().ok_or_else(|| {
-        refused("path of tar entry", path, "155 bytes, a slash and 100 bytes at most")
-    })
-}
-
-fn refused(what: &'static str, found: &str, expected: &str) -> Error {
-    Error::Value { what, offset: 0, found: found.to_string(), expected: expected.to_string() }
+    fitting.next()
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::{Kind, parse};
     use super::*;
+    use crate::digest::Sha256;
 
     fn members(paths: &[&str]) -> BTreeMap<String, Member> {
         let member = |path: &&str| {
@@ -128,5 +206,34 @@ mod tests {
     #[test]
     fn a_path_that_does_not_fit_is_refused() {
         assert!(write(&members(&[&"x".repeat(101)]), 0).is_err());
+    }
+
+    fn example() -> Vec<u8> {
+        let long = format!("{}/{}", "d".repeat(70), "f".repeat(170));
+        let mut archive = Archive::new(1_234_567_890);
+        archive.add("d", Content::Directory);
+        archive.add("d/a", Content::File(b"hello\n", false));
+        archive.add("d/b", Content::File(&[7; 512], true));
+        archive.add("l", Content::Symlink("d/a"));
+        archive.add(&long, Content::Symlink(&long));
+        archive.finish()
+    }
+
+    #[test]
+    fn links_and_long_names_read_back() {
+        let bytes = example();
+        let entries = parse(&bytes).expect("an archive");
+        let seen: Vec<_> = entries.iter().map(|e| (e.path.as_str(), e.mode)).collect();
+        let long = format!("{}/{}", "d".repeat(70), "f".repeat(170));
+        let expected =
+            [("d/", 0o755), ("d/a", 0o644), ("d/b", 0o755), ("l", 0o777), (&long, 0o777)];
+        assert_eq!(seen, expected);
+        assert_eq!(entries[4].kind, Kind::Symlink(long));
+    }
+
+    /// Locks hold the hash of such archives: they never change.
+    #[test]
+    fn the_bytes_never_change() {
+        assert_eq!(Sha256::of(&example()).to_string(), "fdc7d6744faaf3d5b8dceba752467625e55100b30fb2ec40b33b80beca1ff587");
     }
 }

@@ -46,7 +46,7 @@ impl Surroundings {
         };
         let snapshots = vec![DEBIAN_SNAPSHOTS.to_string()];
         let archives = config.archives.clone().unwrap_or(snapshots);
-        let mirrors = Mirrors::new(&mirrors, &archives)?;
+        let mirrors = Mirrors::new(&mirrors, &archives)?.rewriting(&config.rewrite);
         let client = Client::new(session.offline());
         Ok(Self { store, client, mirrors, config, warn: Box::new(move |text| output.warn(text)) })
     }
@@ -94,6 +94,7 @@ impl Surroundings {
         recipe: &Recipe,
         lock: &Lock,
     ) -> Result<(), Failure> {
+        crate::source::fetch_others(&self.world(), recipe, lock)?;
         let items = crate::source::items(&self.world(), recipe, lock)?;
         let missing = fetch::missing(&self.store, &items);
         if missing.is_empty() {

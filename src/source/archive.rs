@@ -19,7 +19,7 @@ pub fn lock(r: &Resolver<'_>, name: &str, source: &Source, lock: &mut Lock) -> R
     let Source::Archive(archive) = source else { return Ok(()) };
     let text = archive.sha256.strip_prefix("sha256:").unwrap_or(&archive.sha256);
     let sha256: Sha256 = text.parse().context("its `sha256`")?;
-    let location = Location::parse(&archive.url)?;
+    let location = Location::parse(&r.world.mirrors.rewritten(&archive.url))?;
     let bytes = match r.world.store.get(&sha256)? {
         Some(bytes) => bytes,
         None => {

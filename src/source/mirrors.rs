@@ -1,6 +1,8 @@
 //! Where archives are: mirrors in the order in which they are tried, and archives of what mirrors no
 //! longer have.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context as _, Result};
 use serde::Deserialize;
 
@@ -28,11 +30,20 @@ pub struct Config {
     pub keyring: Option<String>,
     /// Whether mirrors are taken from the system's apt where none are named.
     pub apt: bool,
+    /// Beginnings of addresses, and what stands for them here: where sources of other kinds are
+    /// mirrored. What they give is held against the lock all the same.
+    pub rewrite: BTreeMap<String, String>,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { mirrors: Vec::new(), archives: None, keyring: None, apt: true }
+        Self {
+            mirrors: Vec::new(),
+            archives: None,
+            keyring: None,
+            apt: true,
+            rewrite: BTreeMap::new(),
+        }
     }
 }
 
@@ -51,6 +62,7 @@ impl Config {
 pub struct Mirrors {
     live: Vec<Location>,
     archives: Vec<String>,
+    rewrite: BTreeMap<String, String>,
 }
 
 impl Mirrors {
@@ -67,7 +79,22 @@ impl Mirrors {
             let location = location.context("a mirror's address is wrong")?;
             live.extend(location.filter(|location| !live.contains(location)));
         }
-        Ok(Self { live, archives: archives.to_vec() })
+        Ok(Self { live, archives: archives.to_vec(), rewrite: BTreeMap::new() })
+    }
+
+    /// The same, with other places for addresses that begin in these ways.
+    #[must_use]
+    pub fn rewriting(self, rewrite: &BTreeMap<String, String>) -> Self {
+        Self { rewrite: rewrite.clone(), ..self }
+    }
+
+    /// The address that stands for `address` here: by the longest beginning that is rewritten.
+    pub fn rewritten(&self, address: &str) -> String {
+        let fits = self.rewrite.iter().filter(|(from, _)| address.starts_with(*from));
+        match fits.max_by_key(|(from, _)| from.len()) {
+            Some((from, to)) => format!("{to}{}", &address[from.len()..]),
+            None => address.to_string(),
+        }
     }
 
     /// True if no mirror is known.

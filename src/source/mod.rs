@@ -6,7 +6,9 @@
 pub mod archive;
 pub mod debian;
 pub mod fetch;
+pub mod git;
 pub mod mirrors;
+pub mod oci;
 pub mod registry;
 
 use std::collections::BTreeMap;
@@ -110,23 +112,9 @@ pub const SOURCES: &[Kind] = &[
     },
     Kind { name: "archive", about: "a file at a URL, by hash", lock: archive::lock },
     Kind { name: "crate", about: "a crate of the Rust registry, by hash", lock: registry::lock },
-    Kind {
-        name: "git",
-        about: "a commit of a Git repository",
-        lock: |_, name, _, _| not_yet(name, "git"),
-    },
-    Kind {
-        name: "oci",
-        about: "an OCI image by digest",
-        lock: |_, name, _, _| not_yet(name, "oci"),
-    },
+    Kind { name: "git", about: "a commit of a Git repository, with its tree", lock: git::lock },
+    Kind { name: "oci", about: "an OCI image, with its layers by digest", lock: oci::lock },
 ];
-
-fn not_yet(name: &str, kind: &str) -> Result<()> {
-    bail!(
-        "`{name}`: sources of kind `{kind}` cannot be locked yet; take an `archive` by URL and hash"
-    )
-}
 
 /// The key of a source's kind.
 fn key(source: &Source) -> &'static str {
@@ -212,7 +200,16 @@ fn lock_debian_source(
     debian::sources::lock(&r.archive(), &request, name, &package.name, lock)
 }
 
-/// Every file that a build of `recipe` by `lock` needs in the store.
+/// Puts what is not fetched file by file into the store: commits, and layers of images.
+///
+/// # Errors
+/// Something cannot be had, or is not what was locked.
+pub fn fetch_others(world: &World<'_>, recipe: &Recipe, lock: &Lock) -> Result<()> {
+    git::fetch(world, recipe, lock)?;
+    oci::fetch(world, recipe, lock)
+}
+
+/// Every file that a build of `recipe` by `lock` needs in the store and that has an address.
 ///
 /// # Errors
 /// The lock names a release that it does not hold, or a file of no source of the recipe.
@@ -235,7 +232,7 @@ pub fn items(world: &World<'_>, recipe: &Recipe, lock: &Lock) -> Result<Vec<Item
                 let release = release(id)?;
                 world.places(&release.suite, &release.date, path)
             }
-            _ => addresses(recipe, &file.source)?,
+            _ => addresses(world, recipe, &file.source)?,
         };
         let expected = Expected { sha256: file.sha256, size: file.size };
         Ok(Item { what: file.name.clone(), expected, places })
@@ -243,13 +240,18 @@ pub fn items(world: &World<'_>, recipe: &Recipe, lock: &Lock) -> Result<Vec<Item
     let packages = lock.packages.iter().map(package);
     // The index states all that a `.dsc` does, and no build reads one; some mirrors lack them.
     let read = lock.files.iter().filter(|file| !file.name.ends_with(".dsc"));
+    // Registries want to be asked in their own way.
+    let oci = |file: &&lock::File| matches!(recipe.sources.get(&file.source), Some(Source::Oci(_)));
+    let read = read.filter(|file| !oci(file));
     packages.chain(read.map(file)).collect()
 }
 
 /// Where the recipe says that the file of a source is.
-fn addresses(recipe: &Recipe, name: &str) -> Result<Vec<Location>> {
+fn addresses(world: &World<'_>, recipe: &Recipe, name: &str) -> Result<Vec<Location>> {
     match recipe.sources.get(name) {
-        Some(Source::Archive(source)) => Ok(vec![Location::parse(&source.url)?]),
+        Some(Source::Archive(source)) => {
+            Ok(vec![Location::parse(&world.mirrors.rewritten(&source.url))?])
+        }
         Some(Source::Crate(source)) => registry::places(source),
         _ => bail!("the recipe does not say where `{name}` is"),
     }

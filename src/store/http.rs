@@ -26,8 +26,8 @@ const SILENCE: Duration = Duration::from_secs(30);
 
 /// Fetches files. Cheap to share between threads, which then share its connections.
 pub struct Client {
-    agent: ureq::Agent,
-    offline: bool,
+    pub(super) agent: ureq::Agent,
+    pub(super) offline: bool,
 }
 
 /// An attempt that failed.

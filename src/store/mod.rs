@@ -17,6 +17,7 @@
 //! the time back, does not. Such an entry is found as soon as its bytes are used.
 
 pub mod api;
+pub mod ask;
 pub mod entries;
 pub mod http;
 pub mod location;
@@ -50,6 +51,13 @@ pub struct Expected {
     pub sha256: Sha256,
     /// Number of bytes.
     pub size: u64,
+}
+
+impl Expected {
+    /// What `bytes` are.
+    pub fn of(bytes: &[u8]) -> Self {
+        Self { sha256: Sha256::of(bytes), size: to_u64(bytes.len()) }
+    }
 }
 
 /// A store under a directory.

@@ -121,7 +121,7 @@ impl<'a> Check<'a> {
             Source::Local(local) => self.holds(&place.key("local"), path::relative(local)),
             Source::Git(git) => {
                 let place = place.key("git");
-                self.holds(&place.key("url"), text::url(&git.url));
+                self.holds(&place.key("url"), text::repository(&git.url));
                 self.holds(&place.key("rev"), text::revision(&git.rev));
             }
             Source::Archive(archive) => {

@@ -84,6 +84,14 @@ pub(super) fn url(url: &str) -> Checked {
     need(!host.contains('@'), || "the address holds credentials".to_string(), hint)
 }
 
+/// Address of a Git repository: as of a download, or a directory of this machine.
+pub(super) fn repository(address: &str) -> Checked {
+    match address.strip_prefix("file://") {
+        Some(path) => path::in_image(path),
+        None => url(address),
+    }
+}
+
 /// Commit, tag or branch (git-check-ref-format, the part that matters for safety).
 pub(super) fn revision(rev: &str) -> Checked {
     let bad = |c: char| c.is_whitespace() || c.is_control() || "~^:?*[\\".contains(c);
@@ -105,6 +113,13 @@ pub(super) fn crate_name(name: &str) -> Checked {
     let letter = name.starts_with(|c: char| c.is_ascii_alphabetic());
     let holds = letter && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c));
     need(holds, || format!("{name:?} is not the name of a crate"), "")
+}
+
+/// A feature of a crate, or of one that it depends on (`name/feature`).
+pub(super) fn feature(name: &str) -> Checked {
+    let sound = |c: char| c.is_ascii_alphanumeric() || "-_+./".contains(c);
+    let holds = !name.is_empty() && !name.starts_with('-') && name.chars().all(sound);
+    need(holds, || format!("{name:?} is not a feature"), "")
 }
 
 /// Exact version of a crate (Semantic Versioning 2.0.0).

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result, bail};
 
+use super::cargo::Outside;
 use super::inputs::Inputs;
+use super::layers::{self, Layers};
 use super::root::Root;
 use super::step::Builder;
 use super::tools::Workshop;
@@ -68,7 +70,7 @@ fn expected(file: &lock::File) -> Expected {
 ///
 /// # Errors
 /// Its source is none of Linux, its configuration does not hold, or the build fails.
-pub fn kernel(inputs: Inputs<'_>, makers: Makers<'_>, linux: &Linux) -> Result<Vec<u8>> {
+pub fn kernel(inputs: Inputs<'_>, makers: Makers<'_>, linux: &Linux) -> Result<kernel::Image> {
     let mut fragments = Vec::new();
     for name in &linux.config {
         fragments.extend(
@@ -82,8 +84,7 @@ pub fn kernel(inputs: Inputs<'_>, makers: Makers<'_>, linux: &Linux) -> Result<V
         epoch: inputs.recipe.epoch_seconds(),
     };
     let root = makers.root(Workshop::Kernel)?;
-    let built = kernel::build(makers.builder, root, &sources)?;
-    inputs.store.need(&built.image.sha256)
+    kernel::build(makers.builder, root, &sources)
 }
 
 /// A fragment of the recipe's own is a path; others come with guestsmith.
@@ -107,23 +108,29 @@ fn linux_tarball(inputs: Inputs<'_>, builder: &Builder<'_>, source: &str) -> Res
             let file = files.find(|file| !file.name.contains(".debian.tar."));
             file.map(expected).with_context(|| format!("`{source}` has no tarball of Linux"))
         }
-        Some(_) => bail!("`{source}` is no source of Linux: take a `package`, or an `archive`"),
+        Some(Source::Git(_)) => {
+            let mut commits = inputs.lock.commits.iter().filter(|commit| commit.source == source);
+            let commit = commits.next().with_context(|| format!("the lock lacks `{source}`"))?;
+            Ok(Expected { sha256: commit.sha256, size: commit.size })
+        }
+        Some(_) => {
+            bail!("`{source}` is no source of Linux: take a `package`, an `archive` or a commit")
+        }
         None => bail!("there is no source `{source}`"),
     }
 }
 
-/// The agent that `wanted` names.
+/// The program that `wanted` names.
 ///
 /// # Errors
-/// Its source is no crate beside the recipe, a crate is not in the store, or the build fails.
-pub fn agent(inputs: Inputs<'_>, makers: Makers<'_>, wanted: &CargoAgent) -> Result<Vec<u8>> {
-    let Some(Source::Local(path)) = inputs.recipe.sources.get(&wanted.source) else {
-        bail!("`{}`: an agent is built from a local source only, so far", wanted.source);
-    };
-    let sources = agent::sources(&inputs.beside(path))?;
+/// Its sources hold no crate, a crate is not in the store, or the build fails.
+pub fn program(inputs: Inputs<'_>, makers: Makers<'_>, wanted: &CargoAgent) -> Result<Vec<u8>> {
+    let sources = sources(inputs, wanted)?;
     let program = cargo::Program {
+        wanted,
         sources: &sources,
-        bin: &wanted.bin,
+        outside: &outside(inputs, wanted)?,
+        repositories: &repositories(inputs),
         arch: inputs.recipe.arch,
         epoch: inputs.recipe.epoch_seconds(),
     };
@@ -134,22 +141,68 @@ pub fn agent(inputs: Inputs<'_>, makers: Makers<'_>, wanted: &CargoAgent) -> Res
     Ok(binary)
 }
 
-/// Crates that the agent of the recipe is built from; none where it is not built from source by
-/// locked tools.
+fn sources(inputs: Inputs<'_>, wanted: &CargoAgent) -> Result<cargo::Sources> {
+    if let Some(Source::Local(path)) = inputs.recipe.sources.get(&wanted.source) {
+        return Ok(cargo::Sources::Files(agent::sources(&inputs.beside(path))?));
+    }
+    let layers = layers::of(inputs, &wanted.source)?;
+    match layers.archives[..] {
+        [archive] => Ok(cargo::Sources::Archive(archive)),
+        _ => bail!("`{}`: sources are one archive, not {}", wanted.source, layers.archives.len()),
+    }
+}
+
+/// Archives of all repositories that the recipe names, by commit.
+fn repositories(inputs: Inputs<'_>) -> BTreeMap<String, Expected> {
+    let commits = inputs.lock.commits.iter();
+    let archive = |commit: &lock::Commit| Expected { sha256: commit.sha256, size: commit.size };
+    commits.map(|commit| (commit.commit.clone(), archive(commit))).collect()
+}
+
+/// What the program's `Cargo.lock` takes from outside: the lock of its directory, or of one above.
+fn outside(inputs: Inputs<'_>, wanted: &CargoAgent) -> Result<Outside> {
+    let dir = wanted.dir.as_deref().unwrap_or_default();
+    let mut dirs: Vec<&str> = std::iter::successors(Some(dir), |dir| {
+        (!dir.is_empty()).then(|| dir.rsplit_once('/').map_or("", |(parent, _)| parent))
+    })
+    .collect();
+    dirs.dedup();
+    for dir in dirs {
+        let path = if dir.is_empty() { "Cargo.lock".into() } else { format!("{dir}/Cargo.lock") };
+        if let Some(text) = text_of(inputs, &wanted.source, &path)? {
+            return Outside::of(&text);
+        }
+    }
+    bail!("`{}` has no Cargo.lock: its crates are not pinned", wanted.source)
+}
+
+fn text_of(inputs: Inputs<'_>, source: &str, path: &str) -> Result<Option<String>> {
+    let bytes = match inputs.recipe.sources.get(source) {
+        Some(Source::Local(dir)) => {
+            let path = inputs.beside(dir).join(path);
+            let there = path.is_file().then(|| inputs.read_at(&path));
+            there.transpose()?
+        }
+        _ => {
+            let layers = Layers { below_top: true, ..layers::of(inputs, source)? };
+            layers::find(inputs, &layers, path)?
+        }
+    };
+    Ok(bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
+}
+
+/// Crates that programs of the recipe are built from; none where it names no tools to build them.
 ///
 /// # Errors
-/// Its `Cargo.lock` cannot be read, or pins a crate by no hash.
+/// A `Cargo.lock` cannot be read, or pins a crate by no hash.
 pub fn crates(inputs: Inputs<'_>) -> Result<Vec<cargo::Pinned>> {
-    if !Workshop::of(inputs.recipe).contains(&Workshop::Agent) {
-        return Ok(Vec::new());
+    let mut crates = Vec::new();
+    if Workshop::of(inputs.recipe).contains(&Workshop::Agent) {
+        for wanted in inputs.recipe.cargo_programs() {
+            crates.extend(outside(inputs, wanted)?.crates);
+        }
     }
-    let agent = inputs.recipe.initrd.as_ref().and_then(|initrd| initrd.agent.as_ref());
-    let Some(crate::recipe::Agent::Cargo(CargoAgent { source, .. })) = agent else {
-        return Ok(Vec::new());
-    };
-    let Some(Source::Local(path)) = inputs.recipe.sources.get(source) else {
-        return Ok(Vec::new());
-    };
-    let text = inputs.read(&format!("{path}/Cargo.lock"))?;
-    cargo::pinned(&String::from_utf8_lossy(&text))
+    crates.sort();
+    crates.dedup();
+    Ok(crates)
 }

@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, ensure};
 use super::codec::{self, Form};
 use super::globs;
 use super::inputs::Inputs;
-use super::tree::{Inode, Kind, Tree, absolute};
+use super::tree::{Inode, Kind, Tree};
 use crate::format::cpio;
 use crate::lock;
 use crate::recipe::{Agent, Initrd, Pack, PackageEntry};
@@ -38,12 +38,15 @@ pub struct Weight {
     pub names: usize,
 }
 
-/// Builds the image that `initrd` declares, with `agent` as the program that it asks for.
+/// A program of an image: its path there, and its bytes.
+pub type Program = (String, Vec<u8>);
+
+/// Builds the image that `initrd` declares, with the `programs` that it asks for.
 ///
 /// # Errors
 /// An input is missing or broken, or the contents contradict each other.
-pub fn build(inputs: Inputs<'_>, initrd: &Initrd, agent: Option<Vec<u8>>) -> Result<Image> {
-    let tree = tree(inputs, initrd, agent)?;
+pub fn build(inputs: Inputs<'_>, initrd: &Initrd, programs: Vec<Program>) -> Result<Image> {
+    let tree = tree(inputs, initrd, programs)?;
     let mut early = Tree::default();
     contents::add(&mut early, inputs, &initrd.early).context("initrd.early")?;
     let time = inputs.recipe.epoch_seconds();
@@ -56,32 +59,34 @@ pub fn build(inputs: Inputs<'_>, initrd: &Initrd, agent: Option<Vec<u8>>) -> Res
     Ok(Image { bytes, unpacked, weights: weights(&tree) })
 }
 
-/// The contents of the image: packages without what is dropped, then the agent, then the recipe's
+/// The contents of the image: packages without what is dropped, then programs, then the recipe's
 /// own files, which replace what packages have brought.
 ///
 /// # Errors
 /// An input is missing or broken, or the contents contradict each other.
-pub fn tree(inputs: Inputs<'_>, initrd: &Initrd, agent: Option<Vec<u8>>) -> Result<Tree> {
+pub fn tree(inputs: Inputs<'_>, initrd: &Initrd, programs: Vec<Program>) -> Result<Tree> {
     let mut tree = inputs.unpack(&packages(inputs, initrd)?)?;
     if let Some(drop) = globs::set(&initrd.drop)? {
         tree.retain(|path, _| !drop.is_match(path));
     }
-    if let (Some(binary), Some(wanted)) = (agent, &initrd.agent) {
-        let inode = Inode::new(Kind::File(binary.into()), 0o755, &Arc::from("agent"));
-        tree.replace(&absolute(&agent_path(wanted))?, inode).context("initrd.agent")?;
+    for (place, binary) in programs {
+        let name = place.rsplit('/').next().unwrap_or_default();
+        let inode = Inode::new(Kind::File(binary.into()), 0o755, &Arc::from(name));
+        tree.replace(&place, inode).with_context(|| format!("the program of /{place}"))?;
     }
     contents::add(&mut tree, inputs, &initrd.files).context("initrd.files")?;
     Ok(tree)
 }
 
-/// Where the agent stands in the image.
-fn agent_path(agent: &Agent) -> String {
-    match agent {
-        Agent::Cargo(cargo) => {
-            cargo.at.clone().unwrap_or_else(|| format!("/usr/bin/{}", cargo.bin))
-        }
-        Agent::File(_) => "/usr/bin/agent".to_string(),
-    }
+/// Where a program stands in the image: a path without a leading slash.
+pub fn place(program: &Agent) -> String {
+    let usual = |name: &str| format!("/usr/bin/{}", name.rsplit('/').next().unwrap_or_default());
+    let place = match program {
+        Agent::Cargo(cargo) => cargo.at.clone().unwrap_or_else(|| usual(&cargo.bin)),
+        Agent::From(from) => from.at.clone().unwrap_or_else(|| usual(&from.file)),
+        Agent::File(_) => usual("agent"),
+    };
+    place.trim_start_matches('/').to_string()
 }
 
 type Wanted<'a> = (&'a lock::Package, &'a [String]);

@@ -44,8 +44,15 @@ impl Inputs<'_> {
     /// # Errors
     /// The file cannot be read.
     pub fn read(&self, path: &str) -> Result<Vec<u8>> {
-        let path = self.beside(path);
-        fs::read(&path).with_context(|| format!("cannot read {}", path.display()))
+        self.read_at(&self.beside(path))
+    }
+
+    /// Contents of a file of the disk.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn read_at(&self, path: &Path) -> Result<Vec<u8>> {
+        fs::read(path).with_context(|| format!("cannot read {}", path.display()))
     }
 
     /// The locked package `name` of `source`, whose bytes are then asked for by `packages`.

@@ -31,8 +31,8 @@ pub fn paths(recipe: &Recipe) -> Vec<&str> {
         Source::Local(path) => Some(path),
         _ => None,
     });
-    let agent = recipe.initrd.iter().filter_map(|initrd| match &initrd.agent {
-        Some(Agent::File(path)) => Some(path),
+    let programs = recipe.programs().filter_map(|program| match program {
+        Agent::File(path) => Some(path),
         _ => None,
     });
     let files = recipe.initrd.iter().flat_map(|initrd| initrd.files.iter().chain(&initrd.early));
@@ -40,7 +40,7 @@ pub fn paths(recipe: &Recipe) -> Vec<&str> {
         FileEntry::Copy(copy) => Some(&copy.from),
         _ => None,
     });
-    let all = firmware.chain(kernel).chain(fragments).chain(sources).chain(agent).chain(copied);
+    let all = firmware.chain(kernel).chain(fragments).chain(sources).chain(programs).chain(copied);
     let mut paths: Vec<_> = all.map(String::as_str).collect();
     paths.sort_unstable();
     paths.dedup();

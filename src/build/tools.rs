@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, ensure};
 use super::inputs::Inputs;
 use super::root::{Package, Root};
 use crate::lock::{Depth, Want};
-use crate::recipe::{Agent, Arch, Firmware, Kernel, Recipe};
+use crate::recipe::{Arch, Firmware, Kernel, Recipe};
 use crate::store::Expected;
 
 /// Debian's name of the build machine's architecture.
@@ -65,29 +65,32 @@ impl Workshop {
         }
     }
 
-    /// Packages by name, without what they depend on.
-    pub fn packages(self, arch: Arch) -> BTreeSet<&'static str> {
+    /// Packages by name, without what they depend on: those of the workshop, and those that programs
+    /// of `recipe` ask for.
+    pub fn packages(self, recipe: &Recipe) -> BTreeSet<&str> {
         let own = match self {
             Self::Kernel => KERNEL,
             Self::Firmware => FIRMWARE,
             Self::Agent => AGENT,
         };
-        let cross: &[&str] = match (self, arch) {
+        let asked = recipe.cargo_programs().flat_map(|program| &program.needs);
+        let asked = asked.filter(|_| self == Self::Agent).map(String::as_str);
+        let cross: &[&str] = match (self, recipe.arch) {
             (Self::Kernel, Arch::Aarch64) => &["gcc-aarch64-linux-gnu"],
             (Self::Kernel, Arch::S390x) => &["gcc-s390x-linux-gnu"],
             _ => &[],
         };
-        [BASE, COMPILER, own, cross].concat().into_iter().collect()
+        [BASE, COMPILER, own, cross].concat().into_iter().chain(asked).collect()
     }
 
     /// The workshops that `recipe` needs.
     pub fn of(recipe: &Recipe) -> Vec<Self> {
         let edk2 = |firmware: &Firmware| matches!(firmware, Firmware::Edk2(_));
-        let agent = recipe.initrd.as_ref().and_then(|initrd| initrd.agent.as_ref());
+        let programs = recipe.cargo_programs().next().is_some();
         let needed = [
             (Self::Kernel, matches!(recipe.kernel, Some(Kernel::Linux(_)))),
             (Self::Firmware, recipe.firmware.values().any(edk2)),
-            (Self::Agent, matches!(agent, Some(Agent::Cargo(_))) && recipe.tools.is_some()),
+            (Self::Agent, programs && recipe.tools.is_some()),
         ];
         needed.into_iter().filter(|(_, needed)| *needed).map(|(workshop, _)| workshop).collect()
     }
@@ -107,7 +110,7 @@ pub fn wants(recipe: &Recipe) -> Vec<Want> {
     let mut wants: Vec<_> = workshops
         .into_iter()
         .flat_map(|workshop| {
-            let packages = workshop.packages(recipe.arch).into_iter();
+            let packages = workshop.packages(recipe).into_iter();
             packages.map(move |name| want(workshop, name))
         })
         .collect();
@@ -137,7 +140,7 @@ fn root(inputs: Inputs<'_>, workshop: Workshop) -> Result<Root> {
          with prebuilt firmware and kernel"
     );
     let mut packages = BTreeSet::new();
-    for name in workshop.packages(inputs.recipe.arch) {
+    for name in workshop.packages(inputs.recipe) {
         let closure = inputs.lock.closure(&tools.from, MACHINE, name);
         ensure!(
             !closure.is_empty(),
@@ -158,12 +161,29 @@ fn root(inputs: Inputs<'_>, workshop: Workshop) -> Result<Root> {
 mod tests {
     use super::*;
 
+    fn recipe(text: &str) -> Recipe {
+        let text = format!("name: a\nepoch: 2026-11-01T00:00:00Z\n{text}");
+        let none = |_: &str| Err("none".to_string());
+        crate::recipe::parse("a.yaml", text.as_bytes(), &none).expect("a recipe").recipe
+    }
+
     #[test]
     fn another_architecture_is_compiled_for_across() {
-        let native = Workshop::Kernel.packages(Arch::X86_64);
-        let across = Workshop::Kernel.packages(Arch::S390x);
+        let (native, foreign) = (recipe("arch: x86_64"), recipe("arch: s390x"));
+        let native = Workshop::Kernel.packages(&native);
+        let across = Workshop::Kernel.packages(&foreign);
         let more: Vec<_> = across.difference(&native).copied().collect();
         assert_eq!(more, ["gcc-s390x-linux-gnu"]);
-        assert!(!Workshop::Firmware.packages(Arch::X86_64).contains("rustc"));
+    }
+
+    #[test]
+    fn a_program_gets_the_packages_that_it_asks_for() {
+        let recipe = recipe(
+            "arch: x86_64\nsources: {a: {local: a}}\n\
+             initrd: {programs: [{cargo: {source: a, bin: a, needs: [protobuf-compiler]}}]}",
+        );
+        assert!(Workshop::Agent.packages(&recipe).contains("protobuf-compiler"));
+        assert!(!Workshop::Kernel.packages(&recipe).contains("protobuf-compiler"));
+        assert!(!Workshop::Firmware.packages(&recipe).contains("rustc"));
     }
 }

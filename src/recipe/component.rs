@@ -65,6 +65,20 @@ pub enum Agent {
     Cargo(CargoAgent),
     /// Prebuilt, a file beside the recipe.
     File(String),
+    /// Prebuilt, a file out of a source: an archive, a repository, an image.
+    From(SourceFile),
+}
+
+/// A file out of a source.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct SourceFile {
+    /// Name of a source.
+    pub source: String,
+    /// Absolute path of the file in it; of a crate or a repository, below its top directory.
+    pub file: String,
+    /// Where it stands in the initrd; `/usr/bin/NAME` when absent.
+    pub at: Option<String>,
 }
 
 /// An agent built from a Rust crate.
@@ -77,4 +91,16 @@ pub struct CargoAgent {
     pub bin: String,
     /// Where it stands in the initrd; `/usr/bin/NAME` when absent.
     pub at: Option<String>,
+    /// Directory of the crate in its source; the top directory when absent.
+    pub dir: Option<String>,
+    /// Features to build it with.
+    #[serde(default)]
+    pub features: Vec<String>,
+    /// Whether its default features are among them; they are when absent.
+    pub default_features: Option<bool>,
+    /// Packages that the build needs beyond a compiler and Cargo, from where `tools` come from.
+    #[serde(default)]
+    pub needs: Vec<String>,
+    /// Shell script that runs in the crate's directory before it is built, in the sandbox.
+    pub prepare: Option<String>,
 }

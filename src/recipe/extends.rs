@@ -37,6 +37,7 @@ pub const RULES: &[(&str, Rule)] = &[
     ("initrd", Rule::ByField),
     ("initrd.packages", Rule::ByTarget),
     ("initrd.agent", Rule::Later),
+    ("initrd.programs", Rule::ByTarget),
     ("initrd.files", Rule::ByTarget),
     ("initrd.drop", Rule::Append),
     ("initrd.early", Rule::ByTarget),
@@ -183,11 +184,13 @@ fn by_target(mut all: Vec<Node>, later: Vec<Node>) -> Vec<Node> {
     all
 }
 
-/// What an item of `packages`, `files` or `early` is for: the package's name, or the path.
+/// What an item of `packages`, `programs`, `files` or `early` is for: the package's name, the
+/// program's, or the path.
 fn target(item: &Node) -> Option<&str> {
     let [kind] = item.entries() else { return None };
     let key = if kind.key == "copy" { "to" } else { "at" };
-    kind.node.entry("name").or_else(|| kind.node.entry(key))?.node.text()
+    let entry = |key| kind.node.entry(key);
+    entry("name").or_else(|| entry("bin")).or_else(|| entry(key))?.node.text()
 }
 
 /// Fields that hold a path relative to the recipe; `*` is any key, `#` any item.
@@ -196,6 +199,7 @@ const PATHS: &[&[&str]] = &[
     &["firmware", "*", "file"],
     &["kernel", "file"],
     &["initrd", "agent", "file"],
+    &["initrd", "programs", "#", "file"],
     &["initrd", "files", "#", "copy", "from"],
     &["initrd", "early", "#", "copy", "from"],
 ];

@@ -13,6 +13,8 @@ pub struct Initrd {
     pub packages: Vec<PackageEntry>,
     /// The program that runs in the guest.
     pub agent: Option<Agent>,
+    /// Further programs, taken or built in the same ways.
+    pub programs: Vec<Agent>,
     /// Files, directories, links and device nodes of the recipe's own.
     pub files: Vec<FileEntry>,
     /// Globs of paths to leave out: `/usr/share/doc/**`.

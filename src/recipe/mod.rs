@@ -81,6 +81,19 @@ impl Recipe {
         epoch::parse(&self.epoch).unwrap_or_default()
     }
 
+    /// Programs of its initrd: the agent, then the others.
+    pub fn programs(&self) -> impl Iterator<Item = &Agent> {
+        self.initrd.iter().flat_map(|initrd| initrd.agent.iter().chain(&initrd.programs))
+    }
+
+    /// Those of them that are built from crates.
+    pub fn cargo_programs(&self) -> impl Iterator<Item = &CargoAgent> {
+        self.programs().filter_map(|program| match program {
+            Agent::Cargo(cargo) => Some(cargo),
+            _ => None,
+        })
+    }
+
     /// Digest of what the recipe says, whatever the order of its keys, its comments and the files
     /// that it was put together from. Empty fields do not count, so that a field that a later
     /// version adds leaves the digests of today's recipes alone.

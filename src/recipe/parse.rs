@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::error::{Error, Origin, Problem, Source};
 use super::extends::{self, Load};
-use super::node::Node;
+use super::node::{Node, Value};
 use super::{Recipe, check, decode, yaml};
 
 /// A recipe with all that it extends, checked.
@@ -13,6 +13,29 @@ pub struct Resolved {
     /// The recipe; every path in it is relative to the file that was asked for.
     pub recipe: Recipe,
     pub(super) tree: Node,
+}
+
+impl Resolved {
+    /// Where the field stands that `path` leads to: keys of mappings, and numbers of list items. What
+    /// a recipe leaves out stands where its parent does.
+    pub fn place(&self, path: &[String]) -> &Origin {
+        let (mut node, mut at) = (&self.tree, &self.tree.origin);
+        for part in path {
+            let next = match &node.value {
+                Value::List(items) => part.parse().ok().and_then(|index: usize| items.get(index)),
+                _ => node.entry(part).map(|entry| {
+                    at = &entry.origin;
+                    &entry.node
+                }),
+            };
+            let Some(next) = next else { break };
+            if matches!(node.value, Value::List(_)) {
+                at = &next.origin;
+            }
+            node = next;
+        }
+        at
+    }
 }
 
 /// Parses `bytes`, a recipe file that messages call `name`, merges it over what it extends, and

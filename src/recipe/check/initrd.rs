@@ -8,7 +8,18 @@ use crate::recipe::{Agent, FileEntry, Initrd, NodeEntry, Pack, PackageEntry, pat
 pub(super) fn check(check: &mut Check<'_>, place: &Place<'_>) {
     let Some(initrd) = &check.recipe.initrd else { return };
     packages(check, place, initrd);
-    agent(check, place, initrd);
+    if let Some(wanted) = &initrd.agent {
+        program(check, &place.key("agent"), wanted);
+    }
+    for (index, wanted) in initrd.programs.iter().enumerate() {
+        let place = place.key("programs").item(index);
+        if let Agent::File(file) = wanted {
+            let hint =
+                format!("write it under `files`: {{copy: {{from: {file}, to: /usr/bin/…}}}}");
+            check.fail(&place, "a program beside the recipe has no place in the image", &hint);
+        }
+        program(check, &place, wanted);
+    }
     files(check, &place.key("files"), &initrd.files);
     files(check, &place.key("early"), &initrd.early);
     check.texts(&place.key("drop"), &initrd.drop, text::glob);
@@ -30,19 +41,32 @@ fn packages(check: &mut Check<'_>, place: &Place<'_>, initrd: &Initrd) {
     }
 }
 
-fn agent(check: &mut Check<'_>, place: &Place<'_>, initrd: &Initrd) {
-    let place = place.key("agent");
-    match &initrd.agent {
-        None => {}
-        Some(Agent::File(file)) => check.holds(&place.key("file"), path::beside_recipe(file)),
-        Some(Agent::Cargo(cargo)) => {
+fn program(check: &mut Check<'_>, place: &Place<'_>, wanted: &Agent) {
+    let at = match wanted {
+        Agent::File(file) => {
+            check.holds(&place.key("file"), path::beside_recipe(file));
+            return;
+        }
+        Agent::From(from) => {
+            let place = place.key("from");
+            check.tree(&place.key("source"), &from.source);
+            check.holds(&place.key("file"), path::in_image(&from.file));
+            (place.key("at"), &from.at)
+        }
+        Agent::Cargo(cargo) => {
             let place = place.key("cargo");
             check.tree(&place.key("source"), &cargo.source);
             check.holds(&place.key("bin"), text::crate_name(&cargo.bin));
-            if let Some(at) = &cargo.at {
-                check.holds(&place.key("at"), path::in_image(at));
+            if let Some(dir) = &cargo.dir {
+                check.holds(&place.key("dir"), path::beside_recipe(dir));
             }
+            check.texts(&place.key("features"), &cargo.features, text::feature);
+            check.texts(&place.key("needs"), &cargo.needs, text::package);
+            (place.key("at"), &cargo.at)
         }
+    };
+    if let (place, Some(at)) = at {
+        check.holds(&place, path::in_image(at));
     }
 }
 

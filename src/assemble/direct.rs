@@ -13,6 +13,9 @@ pub fn files(artifacts: &Artifacts) -> BTreeMap<String, &[u8]> {
         files.insert("vmlinuz".into(), kernel);
         files.insert("cmdline".into(), artifacts.cmdline.as_bytes());
     }
+    if let Some(config) = &artifacts.kernel_config {
+        files.insert("kernel.config".into(), config);
+    }
     if let Some(initrd) = &artifacts.initrd {
         files.insert("initrd.img".into(), &initrd.bytes);
     }
@@ -33,6 +36,7 @@ mod tests {
         let artifacts = Artifacts {
             firmware: [("amdsev".to_string(), vec![1])].into(),
             kernel: Some(vec![2]),
+            kernel_config: Some(vec![4]),
             initrd: Some(crate::build::initrd::Image {
                 bytes: vec![3],
                 unpacked: 1,
@@ -40,10 +44,11 @@ mod tests {
             }),
             cmdline: "panic=-1".into(),
         };
-        let expected: [(&str, &[u8]); 4] = [
+        let expected: [(&str, &[u8]); 5] = [
             ("cmdline", b"panic=-1"),
             ("firmware-amdsev.fd", &[1]),
             ("initrd.img", &[3]),
+            ("kernel.config", &[4]),
             ("vmlinuz", &[2]),
         ];
         assert_eq!(files(&artifacts), expected.map(|(n, b)| (n.to_string(), b)).into());

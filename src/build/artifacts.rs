@@ -9,9 +9,10 @@ use rayon::prelude::*;
 use super::compiled::{self, Makers};
 use super::inputs::Inputs;
 use super::step::Builder;
-use super::{agent, initrd, prebuilt, tools};
+use super::{agent, initrd, layers, prebuilt, tools};
 use crate::recipe::{Agent, CargoAgent, Firmware, Kernel, PackageFile, Source};
 use crate::sandbox::host::Host;
+use crate::store::Expected;
 
 /// What a recipe's firmware, kernel, initrd and command line have become.
 #[derive(Debug, Clone, Default)]
@@ -20,6 +21,8 @@ pub struct Artifacts {
     pub firmware: BTreeMap<String, Vec<u8>>,
     /// The kernel, whole and unpatched.
     pub kernel: Option<Vec<u8>>,
+    /// The configuration of a kernel that was built from source.
+    pub kernel_config: Option<Vec<u8>>,
     /// The initial RAM disk.
     pub initrd: Option<initrd::Image>,
     /// The kernel command line, without terminator.
@@ -49,12 +52,18 @@ pub fn build(inputs: Inputs<'_>, host: &Host, builder: &Builder<'_>) -> Result<A
     };
     let initrd = || {
         let Some(wanted) = &inputs.recipe.initrd else { return Ok(None) };
-        let agent = wanted.agent.as_ref().map(|wanted| agent_of(inputs, makers, wanted, host));
-        let agent = agent.transpose().context("initrd.agent")?;
-        initrd::build(inputs, wanted, agent).context("initrd").map(Some)
+        let programs = inputs.recipe.programs().map(|wanted| {
+            let context = || format!("the program of /{}", initrd::place(wanted));
+            let binary = program(inputs, makers, wanted, host).with_context(context)?;
+            Ok((initrd::place(wanted), binary))
+        });
+        let programs = programs.collect::<Result<Vec<_>>>()?;
+        initrd::build(inputs, wanted, programs).context("initrd").map(Some)
     };
     let (firmware, (kernel, initrd)) = rayon::join(firmware, || rayon::join(kernel, initrd));
-    Ok(Artifacts { firmware: firmware?, kernel: kernel?, initrd: initrd?, cmdline })
+    let (kernel, kernel_config) =
+        kernel?.map_or((None, None), |(image, config)| (Some(image), config));
+    Ok(Artifacts { firmware: firmware?, kernel, kernel_config, initrd: initrd?, cmdline })
 }
 
 fn firmware(inputs: Inputs<'_>, makers: Makers<'_>, wanted: &Firmware) -> Result<Vec<u8>> {
@@ -67,30 +76,35 @@ fn firmware(inputs: Inputs<'_>, makers: Makers<'_>, wanted: &Firmware) -> Result
     Ok(image)
 }
 
-fn kernel_of(inputs: Inputs<'_>, makers: Makers<'_>, wanted: &Kernel) -> Result<Vec<u8>> {
-    let image = match wanted {
-        Kernel::Package(package) => from_package(inputs, package)?,
-        Kernel::File(path) => inputs.read(path)?,
-        Kernel::Linux(linux) => compiled::kernel(inputs, makers, linux)?,
+/// The kernel, and its configuration if it is built here.
+fn kernel_of(
+    inputs: Inputs<'_>,
+    makers: Makers<'_>,
+    wanted: &Kernel,
+) -> Result<(Vec<u8>, Option<Vec<u8>>)> {
+    let (image, config) = match wanted {
+        Kernel::Package(package) => (from_package(inputs, package)?, None),
+        Kernel::File(path) => (inputs.read(path)?, None),
+        Kernel::Linux(linux) => {
+            let built = compiled::kernel(inputs, makers, linux)?;
+            let read = |part: Expected| inputs.store.need(&part.sha256);
+            (read(built.image)?, Some(read(built.config)?))
+        }
     };
     prebuilt::check_kernel(inputs.recipe.arch, &image, &inputs.recipe.cmdline.join(" "))?;
-    Ok(image)
+    Ok((image, config))
 }
 
 fn from_package(inputs: Inputs<'_>, package: &PackageFile) -> Result<Vec<u8>> {
     prebuilt::file(inputs, package).map(|(_, bytes)| bytes)
 }
 
-fn agent_of(
-    inputs: Inputs<'_>,
-    makers: Makers<'_>,
-    wanted: &Agent,
-    host: &Host,
-) -> Result<Vec<u8>> {
+fn program(inputs: Inputs<'_>, makers: Makers<'_>, wanted: &Agent, host: &Host) -> Result<Vec<u8>> {
     let CargoAgent { source, bin, .. } = match wanted {
         Agent::File(path) => return inputs.read(path),
+        Agent::From(file) => return layers::file(inputs, file),
         Agent::Cargo(cargo) if inputs.recipe.tools.is_some() => {
-            return compiled::agent(inputs, makers, cargo);
+            return compiled::program(inputs, makers, cargo);
         }
         Agent::Cargo(cargo) => cargo,
     };
@@ -99,7 +113,10 @@ fn agent_of(
             let (dir, arch) = (inputs.beside(path), inputs.recipe.arch);
             agent::build(host, inputs.store, agent::Crate { dir: &dir, bin, arch })
         }
-        Some(_) => bail!("`{source}`: an agent is built from a local source only, so far"),
+        Some(_) => bail!(
+            "`{source}` is built in the sandbox, by tools that are locked; add for example \
+             `tools: {{from: trixie}}`"
+        ),
         None => bail!("there is no source `{source}`"),
     }
 }

@@ -13,6 +13,7 @@ use super::action::{self, Node, WORKING_DIRECTORY, Work};
 use super::changes;
 use super::reapi::{ActionResult, Digest, OutputFile};
 use super::root::Root;
+use super::scratch::Scratch;
 use super::variation::Variation;
 use crate::digest::Sha256;
 use crate::sandbox::{Bind, End, Limits, Sandbox, Spec};
@@ -274,82 +275,4 @@ fn failure(end: End, log: &Path, limits: &Limits) -> String {
     let lines: Vec<_> = text.lines().collect();
     let last = lines[lines.len().saturating_sub(SHOWN_LINES)..].join("\n");
     format!("{how}; its last lines were\n{last}\n(all of them: {})", log.display())
-}
-
-/// The directories of one run, taken away with it.
-struct Scratch {
-    dir: tempfile::TempDir,
-    base: PathBuf,
-}
-
-impl Scratch {
-    /// Below the store, so that inputs can be links to its entries, unless the variation says
-    /// otherwise.
-    fn new(store: &Path, variation: &Variation) -> Result<Self> {
-        let parent = variation.place.clone().unwrap_or_else(|| store.join("scratch"));
-        let context = || format!("cannot make a directory in {}", parent.display());
-        fs::create_dir_all(&parent).with_context(context)?;
-        let dir = tempfile::Builder::new().prefix("step-").tempdir_in(&parent);
-        let dir = dir.with_context(context)?;
-        let deeper = (0..variation.depth).map(|_| "deeper").collect::<PathBuf>();
-        let scratch = Self { base: dir.path().join(deeper), dir };
-        fs::create_dir_all(scratch.work()).with_context(context)?;
-        fs::create_dir_all(scratch.inputs()).with_context(context)?;
-        Ok(scratch)
-    }
-
-    fn work(&self) -> PathBuf {
-        self.base.join("build")
-    }
-
-    fn inputs(&self) -> PathBuf {
-        self.base.join("src")
-    }
-
-    /// Puts the inputs in place, as links to the store's entries where that works.
-    fn fill(
-        &self,
-        store: &Store,
-        inputs: &BTreeMap<String, Expected>,
-        variation: &Variation,
-    ) -> Result<()> {
-        let mut inputs: Vec<_> = inputs.iter().collect();
-        if variation.reversed {
-            inputs.reverse();
-        }
-        for (path, input) in inputs {
-            let to = self.inputs().join(path);
-            let from = store.path(&input.sha256)?;
-            let from = from.with_context(|| format!("the store lacks the input {path}"))?;
-            place(&from, &to, variation.copied)
-                .with_context(|| format!("cannot write {}", to.display()))?;
-        }
-        Ok(())
-    }
-}
-
-fn place(from: &Path, to: &Path, copied: bool) -> std::io::Result<()> {
-    to.parent().map_or(Ok(()), fs::create_dir_all)?;
-    match copied || fs::hard_link(from, to).is_err() {
-        true => fs::copy(from, to).map(drop),
-        false => Ok(()),
-    }
-}
-
-impl Drop for Scratch {
-    /// A build may have left directories that their owner cannot enter.
-    fn drop(&mut self) {
-        let _ = make_removable(self.dir.path());
-    }
-}
-
-fn make_removable(dir: &Path) -> Result<()> {
-    use std::os::unix::fs::PermissionsExt as _;
-    for path in crate::store::entries::sorted(dir)? {
-        if path.symlink_metadata()?.is_dir() {
-            fs::set_permissions(&path, fs::Permissions::from_mode(0o700))?;
-            make_removable(&path)?;
-        }
-    }
-    Ok(())
 }

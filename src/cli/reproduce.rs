@@ -18,7 +18,7 @@ use crate::build::variation::Variation;
 use crate::digest::Sha256;
 use crate::lock::Lock;
 use crate::recipe::Recipe;
-use crate::verify::rebuild::{self, Difference};
+use crate::verify::rebuild::{self, Difference, owner};
 
 /// A file system in memory that Linux machines have: another one than the store's.
 const OTHER_FILE_SYSTEM: &str = "/dev/shm";
@@ -64,16 +64,23 @@ struct Build<'a> {
 
 impl Reproduce {
     pub(super) fn run(self, session: &Session) -> Outcome {
-        let recipe = recipe::load(&self.recipe)?.recipe;
+        let resolved = recipe::load(&self.recipe)?;
+        let recipe = resolved.recipe.clone();
         let lock = lock::load(&self.recipe, &recipe)?;
         let surroundings = Surroundings::new(session)?;
         let directory = self.recipe.parent().unwrap_or(Path::new("")).to_path_buf();
         let build = Build { session, recipe, lock, surroundings, directory };
         build.fetch()?;
-        let artifacts = match &self.against {
+        let mut artifacts = match &self.against {
             Some(dir) => against(&build, dir)?,
             None => twice(&build)?,
         };
+        let differences = artifacts.iter_mut().filter_map(|artifact| artifact.difference.as_mut());
+        for difference in differences {
+            let member = difference.member.as_deref();
+            let path = owner::path(&resolved.recipe, &difference.artifact, member);
+            difference.line = Some(format!("{} ({})", resolved.place(&path), path.join(".")));
+        }
         let equal = artifacts.iter().all(|artifact| artifact.equal);
         let told = Told { artifacts };
         session.output.answer(&told, || told.to_string())?;

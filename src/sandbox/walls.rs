@@ -12,7 +12,7 @@ use rustix::process::{
     DumpableBehavior, Gid, Resource, Rlimit, Uid, geteuid, set_dumpable_behavior, setrlimit,
 };
 use rustix::thread::{
-    CpuSet, UnshareFlags, sched_getaffinity, sched_setaffinity, set_thread_groups,
+    CpuSet, UnshareFlags, sched_getaffinity, sched_getcpu, sched_setaffinity, set_thread_groups,
     set_thread_res_gid, set_thread_res_uid,
 };
 
@@ -66,12 +66,14 @@ pub(super) fn limit(spec: &Spec) -> Result<()> {
     spec.cpus.map_or(Ok(()), use_cpus)
 }
 
-/// Keeps to the first `count` CPUs of those allowed.
+/// Keeps to `count` CPUs of those allowed: the one that this process is on and those after it, so that
+/// steps side by side do not all keep to the same.
 fn use_cpus(count: usize) -> Result<()> {
     let allowed = sched_getaffinity(None).context("asking for the CPUs")?;
     let mut chosen = CpuSet::new();
-    let first = (0..CpuSet::MAX_CPU).filter(|cpu| allowed.is_set(*cpu)).take(count.max(1));
-    first.for_each(|cpu| chosen.set(cpu));
+    let here = sched_getcpu();
+    let around = (here..CpuSet::MAX_CPU).chain(0..here).filter(|cpu| allowed.is_set(*cpu));
+    around.take(count.max(1)).for_each(|cpu| chosen.set(cpu));
     sched_setaffinity(None, &chosen).context("choosing the CPUs")
 }
 

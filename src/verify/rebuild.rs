@@ -1,6 +1,7 @@
 //! Two builds held against each other: the first difference, where it is, and what it looks like.
 
 mod cause;
+pub mod owner;
 
 use std::fmt;
 use std::ops::Range;
@@ -37,6 +38,8 @@ pub struct Difference {
     pub shown: [String; 2],
     /// The known cause that it looks like.
     pub cause: &'static str,
+    /// Line of the recipe by which it is made, where that is known.
+    pub line: Option<String>,
 }
 
 impl fmt::Display for Difference {
@@ -46,7 +49,11 @@ impl fmt::Display for Difference {
         writeln!(f, "{}{member}: bytes {:#x} to {end:#x} differ", self.artifact, self.offset)?;
         writeln!(f, "  first:  {}", self.shown[0])?;
         writeln!(f, "  second: {}", self.shown[1])?;
-        write!(f, "  it looks like {}", self.cause)
+        write!(f, "  it looks like {}", self.cause)?;
+        match &self.line {
+            Some(line) => write!(f, "\n  it is made by {line}"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -71,6 +78,7 @@ pub fn compare(name: &str, first: &[u8], second: &[u8]) -> Option<Difference> {
         sha256,
         shown: parts.map(|bytes| show(bytes, &range)),
         cause: cause::of(parts, &range),
+        line: None,
     })
 }
 

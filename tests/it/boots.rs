@@ -257,3 +257,13 @@ fn firmware_before_acpi_was_measured_does_what_was_predicted() {
         unknown: &["pcr0"],
     });
 }
+
+#[test]
+#[ignore = "boots what ci/differential stack builds"]
+fn firmware_built_from_source_measures_what_was_predicted() {
+    compare(&Cell {
+        firmware: "built-OVMF_CODE_4M.fd",
+        vars: "built-OVMF_VARS_4M.fd",
+        unknown: &["pcr0"],
+    });
+}

@@ -11,6 +11,7 @@ use std::time::Duration;
 use guestsmith::build::root::Root;
 use guestsmith::build::step::{Builder, Built, Note, Step};
 use guestsmith::build::variation::Variation;
+use guestsmith::format::tar::write::{Archive, Content};
 use guestsmith::sandbox::host::Command;
 use guestsmith::sandbox::{Limits, Sandbox};
 use guestsmith::store::{Expected, Store};
@@ -19,7 +20,7 @@ use guestsmith::verify::rebuild;
 /// Programs that the scripts below use.
 const PROGRAMS: &[&str] = &[
     "cat", "chmod", "cp", "date", "env", "gzip", "id", "ln", "ls", "mkdir", "nproc", "sh", "bash",
-    "sleep", "sort", "stat", "touch",
+    "sleep", "sort", "stat", "tar", "touch",
 ];
 
 /// A workplace: a root of this host's programs, and a store.
@@ -81,7 +82,7 @@ fn left_behind(place: &Place) -> usize {
 }
 
 /// Copies programs with the libraries that they are linked to.
-fn fill(tools: &Path) {
+pub(super) fn fill(tools: &Path) {
     for dir in ["build", "dev", "proc", "src", "tmp", "usr/bin", "usr/lib", "usr/lib64"] {
         fs::create_dir_all(tools.join(dir)).expect(dir);
     }
@@ -154,6 +155,31 @@ fn what_goes_wrong_is_told_with_the_end_of_the_log() {
     assert!(refused("echo x > out; exit 1").contains("ended with code 1"));
     // Directories that nobody may enter do not stay behind.
     refused("mkdir -p a/b; chmod 0 a; exit 1");
+    assert_eq!(left_behind(&place), 0);
+}
+
+#[test]
+fn a_tarball_that_leads_out_leads_nowhere() {
+    let place = Place::new();
+    let mut archive = Archive::new(1);
+    archive.add("link", Content::Symlink("/tmp"));
+    for path in ["../../escaped", "/tmp/../../escaped", "link/escaped", "/usr/bin/escaped"] {
+        archive.add(path, Content::File(b"out", true));
+    }
+    let bytes = archive.finish();
+    let hostile = Expected::of(&bytes);
+    place.store.put(&bytes).expect("stored");
+    let mut step = place.step(
+        "unpacking",
+        "mkdir in; tar -P -xf /src/hostile.tar -C in 2> said || cat said >> out; echo done >> out",
+    );
+    step.inputs.insert("hostile.tar".into(), hostile);
+    let built = place.run(&step, Variation::none()).expect("built");
+    let said = String::from_utf8(place.output(&built)).expect("text");
+    assert!(said.contains("Read-only file system") && said.ends_with("done\n"), "{said}");
+    for path in ["escaped", "store/escaped", "store/scratch/escaped", "tools/usr/bin/escaped"] {
+        assert!(!place.dir.path().join(path).exists(), "{path}");
+    }
     assert_eq!(left_behind(&place), 0);
 }
 

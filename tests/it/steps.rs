@@ -11,7 +11,7 @@ use std::time::Duration;
 use guestsmith::build::root::Root;
 use guestsmith::build::step::{Builder, Built, Note, Step};
 use guestsmith::build::variation::Variation;
-use guestsmith::format::tar::write::{Archive, Content};
+use guestsmith::format::tar::{Archive, Content};
 use guestsmith::sandbox::host::Command;
 use guestsmith::sandbox::{Limits, Sandbox};
 use guestsmith::store::{Expected, Store};

@@ -234,6 +234,9 @@ mod tests {
     /// Locks hold the hash of such archives: they never change.
     #[test]
     fn the_bytes_never_change() {
-        assert_eq!(Sha256::of(&example()).to_string(), "fdc7d6744faaf3d5b8dceba752467625e55100b30fb2ec40b33b80beca1ff587");
+        assert_eq!(
+            Sha256::of(&example()).to_string(),
+            "fdc7d6744faaf3d5b8dceba752467625e55100b30fb2ec40b33b80beca1ff587"
+        );
     }
 }

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use super::objects::Objects;
 use crate::digest::Sha1;
 use crate::format::git::{self, Kind, Mode};
-use crate::format::tar::write::{Archive, Content};
+use crate::format::tar::{Archive, Content};
 
 /// Time of every entry, in seconds since 1970: older than what is built of it.
 const TIME: u32 = 1;

@@ -16,6 +16,7 @@ const KNOWN: &[&str] = &[
     "etc/acpi/rsdp",
     "etc/acpi/tables",
     "etc/boot-menu-wait",
+    "etc/e820",
     "etc/extra-pci-roots",
     "etc/reserved-memory-end",
     "etc/smbios/smbios-tables",

@@ -43,6 +43,9 @@ pub(super) struct Measure {
     #[arg(long, value_name = "ARGUMENTS", help_heading = "Guest", requires = "qemu")]
     #[arg(allow_hyphen_values = true)]
     qemu_arguments: Option<String>,
+    /// Write the files read by --qemu there, to be given to --acpi where there is no QEMU
+    #[arg(long, value_name = "FILE", help_heading = "Guest", requires = "qemu")]
+    save_acpi: Option<PathBuf>,
     /// A warning is an error
     #[arg(long)]
     strict: bool,
@@ -107,6 +110,11 @@ impl Measure {
                 "--qemu needs --memory: the tables tell it"
             )));
         }
+        let path = |name| {
+            let given = self.given.files.iter().find(|(known, _)| known == name);
+            given.map(|(_, path)| PathBuf::from(path))
+        };
+        let (firmware, vars) = (path("firmware"), path("vars"));
         let words = self.qemu_arguments.as_deref().unwrap_or_default().split_whitespace();
         let arguments: Vec<_> = words.map(str::to_string).collect();
         let one = |machine: &Machine| acpi::qemu::Machine {
@@ -115,10 +123,16 @@ impl Measure {
             memory: machine.memory.unwrap_or_default(),
             tpm: tee.name == "vtpm",
             arguments: arguments.clone(),
+            firmware: firmware.clone(),
+            vars: vars.clone(),
         };
         let wanted: Vec<_> = machines.iter().map(one).collect();
         let store = Store::open(&session.store()?)?;
-        Ok(Some(("acpi", acpi::qemu::read(session.host(), &store, &wanted)?)))
+        let bundle = acpi::qemu::read(session.host(), &store, &wanted)?;
+        if let Some(file) = &self.save_acpi {
+            fs::write(file, &bundle).with_context(|| format!("cannot write {}", file.display()))?;
+        }
+        Ok(Some(("acpi", bundle)))
     }
 
     fn warn(&self, session: &Session, found: &[Measurement]) -> Result<(), Failure> {
@@ -159,6 +173,16 @@ impl Measure {
             }
             lines.push(reference::Machine::new(tee.name, machine, measurement).label());
             lines.extend(values.map(|v| format!("  {:<14} {}", v.name, form(&v.value))));
+            for one in &measurement.candidates {
+                let value = form(&one.value);
+                lines.push(format!(
+                    "  {:<14} {value} ({})",
+                    format!("{}?", one.register),
+                    one.when
+                ));
+            }
+            let epoch = measurement.epoch.as_ref();
+            lines.extend(epoch.map(|epoch| format!("  {:<14} edk2 {epoch}", "firmware")));
         }
         lines.join("\n")
     }

@@ -51,6 +51,45 @@ pub fn fetched(script: &[u8]) -> Result<Vec<String>> {
     Ok(names)
 }
 
+/// Number of enabled processors in the table «APIC» of QEMU's `etc/acpi/tables` (ACPI 6.5 section
+/// 5.2.12), and where it stands; none where there is no such table.
+pub fn processors(tables: &[u8]) -> Option<(usize, u32)> {
+    const HEADER: usize = 44;
+    memchr::memmem::find_iter(tables, b"APIC").find_map(|at| {
+        let length = usize::try_from(Reader::at(tables, at + 4).u32("ACPI table").ok()?).ok()?;
+        let table = tables.get(at..at.checked_add(length)?)?;
+        let of_qemu = table.get(10..16) == Some(b"BOCHS ");
+        let mut entries = table.get(HEADER..).filter(|_| of_qemu)?;
+        let mut count = 0;
+        while let [kind, length, ..] = entries {
+            let (entry, rest) = entries.split_at_checked(usize::from(*length).max(2))?;
+            // Local APIC: flags at 4; local x2APIC: flags at 8.
+            let flags = match kind {
+                0 => entry.get(4),
+                9 => entry.get(8),
+                _ => None,
+            };
+            count += u32::from(flags.is_some_and(|flags| flags & 1 == 1));
+            entries = rest;
+        }
+        Some((at, count))
+    })
+}
+
+/// Bytes of memory that a guest may use, by QEMU's `etc/e820`: entries of start, length and type.
+pub fn memory(e820: &[u8]) -> Option<u64> {
+    const USABLE: u32 = 1;
+    let mut total = 0u64;
+    for entry in e820.chunks(20) {
+        let mut reader = Reader::at(entry, 8);
+        let length = reader.u64("e820 entry").ok()?;
+        if reader.u32("e820 entry").ok()? == USABLE {
+            total = total.checked_add(length)?;
+        }
+    }
+    Some(total)
+}
+
 /// The text of a NUL-padded name.
 fn name(bytes: &[u8], offset: usize) -> Result<String> {
     let text = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
@@ -97,5 +136,30 @@ pub(crate) mod tests {
         nameless[4] = 0;
         assert!(fetched(&nameless).is_err());
         assert!(fetched(&[]).is_err());
+    }
+
+    #[test]
+    fn the_shape_of_the_machine_is_read_from_its_tables() {
+        let entry = |kind: u8, length: usize, flags_at: usize, flags: u8| {
+            let mut entry = alloc::vec![0; length];
+            (entry[0], entry[1], entry[flags_at]) =
+                (kind, u8::try_from(length).expect("short"), flags);
+            entry
+        };
+        let entries =
+            [entry(0, 8, 4, 1), entry(1, 12, 4, 1), entry(9, 16, 8, 1), entry(0, 8, 4, 0)];
+        let entries = entries.concat();
+        let mut table = b"APIC".to_vec();
+        table.extend(u32::try_from(44 + entries.len()).expect("short").to_le_bytes());
+        table.extend(b"\x03\0BOCHS ");
+        table.resize(44, 0);
+        table.extend(entries);
+        let tables = [&b"DSDT APIC"[..], &table].concat();
+        assert_eq!(processors(&tables), Some((9, 2)));
+        assert_eq!(processors(&tables[..tables.len() - 1]), None);
+        let e820 =
+            |kind: u32| [&[0; 8][..], &(1u64 << 30).to_le_bytes(), &kind.to_le_bytes()].concat();
+        assert_eq!(memory(&[e820(1), e820(2), e820(1)].concat()), Some(2 << 30));
+        assert_eq!(memory(&e820(1)[..19]), None);
     }
 }

@@ -5,19 +5,7 @@ use alloc::format;
 use alloc::string::ToString as _;
 use alloc::vec::Vec;
 
-use super::guid::Guid;
-use super::{Error, Reader, Result};
-
-/// Footer of the table of GUIDed entries, which ends 32 bytes before the end of the image
-/// (edk2 `OvmfPkg/ResetVector/Ia16/ResetVectorVtf0.asm`).
-const TABLE_FOOTER: Guid = Guid::of("96b582de-1fb2-45f7-baea-a366c55a082d");
-const RESET_VECTOR: usize = 32;
-
-/// Entry that holds the descriptor's distance from the end of the image.
-const METADATA_OFFSET: Guid = Guid::of("e47a6535-984a-4798-865e-4685a7bf8ec2");
-
-/// Length and GUID behind the data of an entry.
-const ENTRY_END: usize = 18;
+use super::{Error, Reader, Result, ovmf};
 
 /// Where images of td-shim's first form hold the descriptor's distance from their end (td-shim
 /// specification 1.0, section 3.1).
@@ -93,44 +81,25 @@ pub fn sections(image: &[u8]) -> Result<Vec<Section<'_>>> {
 
 /// Offset of the descriptor: by the table of GUIDed entries, or in td-shim's first form.
 fn descriptor(image: &[u8]) -> Result<usize> {
-    let from_end = |distance: Option<usize>| {
-        let at = image.len().checked_sub(distance?)?;
-        (image.get(at..at.checked_add(4)?) == Some(SIGNATURE)).then_some(at)
+    let stands = |at: &usize| image.get(*at..).is_some_and(|rest| rest.starts_with(SIGNATURE));
+    let by_table = match ovmf::has_table(image) {
+        true => match ovmf::find(&ovmf::table(image)?, ovmf::TDX_METADATA) {
+            Some(entry) => Some(ovmf::pointed_to(image, &entry, "offset of the TDX metadata")?),
+            None => None,
+        },
+        false => None,
     };
-    let by_table = from_end(table_entry(image));
     let by_offset = || {
-        let at = image.len().checked_sub(TD_SHIM_OFFSET)?;
-        from_end(usize::try_from(Reader::at(image, at).u32("offset").ok()?).ok())
+        let place = image.len().checked_sub(TD_SHIM_OFFSET)?;
+        let distance = Reader::at(image, place).u32("offset of the TDX metadata").ok()?;
+        image.len().checked_sub(usize::try_from(distance).ok()?)
     };
-    by_table.or_else(by_offset).ok_or_else(|| Error::Missing {
+    by_table.filter(stands).or_else(|| by_offset().filter(stands)).ok_or_else(|| Error::Missing {
         what: "TDX metadata",
         why: "no `TDVF` descriptor stands where the image's end points to; this firmware cannot \
               start a TD"
             .to_string(),
     })
-}
-
-/// The descriptor's distance from the end of the image, as the table of GUIDed entries has it. The
-/// table is read backwards: data, length of the entry, GUID.
-fn table_entry(image: &[u8]) -> Option<usize> {
-    let end = image.len().checked_sub(RESET_VECTOR)?;
-    let tail = |end: usize| {
-        let mut reader = Reader::at(image, end.checked_sub(ENTRY_END)?);
-        let length = reader.u16("GUIDed entry").ok()?;
-        Some((usize::from(length), Guid(reader.array("GUIDed entry").ok()?)))
-    };
-    let (length, footer) = tail(end)?;
-    let start = end.checked_sub(length)?;
-    let mut at = end.checked_sub(ENTRY_END).filter(|_| footer == TABLE_FOOTER)?;
-    while at > start {
-        let (length, guid) = tail(at)?;
-        if guid == METADATA_OFFSET {
-            let data = at.checked_sub(ENTRY_END + 4)?;
-            return usize::try_from(Reader::at(image, data).u32("TDVF offset").ok()?).ok();
-        }
-        at = at.checked_sub(length).filter(|_| length >= ENTRY_END)?;
-    }
-    None
 }
 
 /// The section that `reader` stands at.
@@ -191,6 +160,8 @@ pub(crate) mod tests {
             descriptor.extend([address.to_le_bytes(), size.to_le_bytes()].concat());
             descriptor.extend([kind.to_le_bytes(), attributes.to_le_bytes()].concat());
         }
+        const ENTRY_END: usize = 18;
+        const RESET_VECTOR: usize = 32;
         let table = ENTRY_END + 4 + ENTRY_END;
         let distance = descriptor.len() + table + RESET_VECTOR;
         let mut image: Vec<u8> =
@@ -198,9 +169,9 @@ pub(crate) mod tests {
         image.extend(descriptor);
         image.extend(u32::try_from(distance).expect("small").to_le_bytes());
         image.extend(u16::try_from(ENTRY_END + 4).expect("small").to_le_bytes());
-        image.extend(METADATA_OFFSET.0);
+        image.extend(ovmf::TDX_METADATA.0);
         image.extend(u16::try_from(table).expect("small").to_le_bytes());
-        image.extend(TABLE_FOOTER.0);
+        image.extend(ovmf::FOOTER.0);
         image.extend([0; RESET_VECTOR]);
         image
     }
@@ -212,7 +183,7 @@ pub(crate) mod tests {
         let [section] = found[..] else { panic!("one section") };
         assert_eq!((section.kind, section.address), (Kind::Bfv, 0xffff_f000));
         assert!(section.measured && !section.on_demand);
-        let distance = u32::try_from(16 + 32 + 40 + RESET_VECTOR).expect("small");
+        let distance = u32::try_from(16 + 32 + 40 + 32).expect("small");
         let end = image.len();
         image[end - 48..end - 32].fill(0);
         assert!(sections(&image).is_err());

@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 
 use crate::format::efi;
 use crate::format::eventlog::EV_EVENT_TAG;
+use crate::measure::Vmm;
 use crate::measure::event::{Banks, Step};
 
 /// Header of the boot protocol: signature, and the fields that matter.
@@ -54,6 +55,15 @@ pub fn version(kernel: &[u8]) -> Option<String> {
 pub fn is_linux(kernel: &[u8]) -> bool {
     let (at, signature) = SIGNATURE;
     kernel.get(at..at + signature.len()) == Some(signature)
+}
+
+/// True when the firmware gets a kernel whose header QEMU has filled in: not where it fetches
+/// `etc/boot/kernel`, the kernel as it is (`takes_named`, edk2-stable202502), which QEMU offers from
+/// 10.0 on; nor in a confidential guest of QEMU 10.2 (a7542a38f399).
+pub fn is_patched(vmm: &Vmm, takes_named: bool, confidential: bool) -> bool {
+    let as_it_is = takes_named && !vmm.before(&[10, 0]);
+    let left_alone = confidential && !vmm.before(&[10, 2]);
+    !as_it_is && !left_alone
 }
 
 /// The first bytes of `kernel` as QEMU's direct boot leaves them; nothing else of it changes. What is
@@ -140,6 +150,19 @@ mod tests {
     fn the_version_stands_where_the_header_points() {
         assert_eq!(version(&kernel()).as_deref(), Some("6.12.1"));
         assert_eq!(version(&kernel()[..0x300]), None);
+    }
+
+    #[test]
+    fn qemu_and_firmware_together_decide_whether_the_header_is_patched() {
+        let patched = |vmm, takes_named, confidential| {
+            is_patched(&Vmm::parse(vmm).expect("a VMM"), takes_named, confidential)
+        };
+        assert!(patched("qemu@7.2", true, false));
+        assert!(patched("qemu@10.0", false, false));
+        assert!(!patched("qemu@10.0", true, false));
+        assert!(patched("qemu@10.1", false, true));
+        assert!(!patched("qemu@10.2", false, true));
+        assert!(!patched("qemu", true, false), "a version that is not stated is the newest");
     }
 
     #[test]

@@ -144,8 +144,36 @@ pub struct Measurement {
     pub events: Vec<event::Event>,
     /// Doubts that a person should read before relying on the registers.
     pub warnings: Vec<String>,
-    /// What stands behind the registers.
+    /// What stands behind the registers, the weakest of them.
     pub confidence: Confidence,
+    /// Registers behind which more stands than that.
+    pub stronger: Vec<(String, Confidence)>,
+    /// The release of edk2 whose layout the events have, where that decides.
+    pub epoch: Option<String>,
+    /// Values of registers where the inputs do not decide between several.
+    pub candidates: Vec<Candidate>,
+}
+
+/// One of several values that a register may have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Candidate {
+    /// The register.
+    pub register: String,
+    /// When it has this value: `edk2 before 202411`.
+    pub when: String,
+    /// The value.
+    pub value: Vec<u8>,
+}
+
+impl Measurement {
+    /// States what stands behind each register: [`Measurement::confidence`] is the weakest.
+    pub fn rest_on(&mut self, confidence: impl Fn(&str) -> Confidence) {
+        let names = self.registers.iter().map(|register| register.name.as_str());
+        let all: Vec<_> = names.map(|name| (name.to_string(), confidence(name))).collect();
+        let weakest = all.iter().map(|(_, confidence)| *confidence).min();
+        self.confidence = weakest.unwrap_or(self.confidence);
+        self.stronger = all.into_iter().filter(|(_, c)| *c > self.confidence).collect();
+    }
 }
 
 /// A TEE: one file under `tee/`, one row in [`TEES`].

@@ -3,6 +3,7 @@
 
 mod boot_options;
 mod firmware;
+mod pei;
 mod secure_boot;
 mod smbios;
 
@@ -22,7 +23,7 @@ use crate::format::eventlog::{
 };
 use crate::format::fat::Fat;
 use crate::format::gpt::{BLOCK, EFI_SYSTEM, Gpt};
-use crate::format::{acpi, fw_cfg};
+use crate::format::{self, acpi, fw_cfg};
 
 /// Where firmware looks for a system on a disk that no boot option names (UEFI 2.10 section
 /// 3.5.1.1).
@@ -145,6 +146,7 @@ impl<'a> Boot<'a> {
         let Some(bundle) = self.guest.file("acpi") else { return Ok(None) };
         let (vcpus, memory) = (machine.vcpus.unwrap_or(1), machine.memory.unwrap_or(0));
         let files = fw_cfg::files(bundle, &fw_cfg::shape(vcpus, memory));
+        let files = files.and_then(|files| of_shape(&files, machine).map(|()| files));
         files.map(Some).map_err(|error| Error::Input { input: "acpi", error })
     }
 
@@ -269,9 +271,9 @@ impl<'a> Boot<'a> {
     /// The first bytes of the kernel, as QEMU leaves them.
     fn header(&self, machine: &Machine, trust: Trust) -> Vec<u8> {
         let direct = self.guest.kernel.is_some();
-        let unpatched = self.firmware.epoch.named_kernel && !machine.vmm.before(&[10, 0]);
-        let unpatched = unpatched || trust.td && !machine.vmm.before(&[10, 2]);
-        if !direct || unpatched || !linux::is_linux(&self.image) {
+        let takes_named = self.firmware.epoch.named_kernel;
+        let patched = linux::is_patched(&machine.vmm, takes_named, trust.td);
+        if !direct || !patched || !linux::is_linux(&self.image) {
             return Vec::new();
         }
         let initrd = self.guest.initrd.map_or(0, <[u8]>::len);
@@ -293,6 +295,28 @@ impl<'a> Boot<'a> {
             None => alloc::vec![linux::load_options(&self.banks, &self.options())],
         })
     }
+}
+
+/// Refuses fw_cfg files of a machine with other processors or other memory, as far as they tell.
+fn of_shape(files: &fw_cfg::Files<'_>, machine: &Machine) -> format::Result<()> {
+    let wrong = |what, offset, found: String, expected: String| {
+        Err(format::Error::Value { what, offset, found, expected })
+    };
+    let processors = files.get("etc/acpi/tables").and_then(|tables| acpi::processors(tables));
+    if let (Some((offset, found)), Some(stated)) = (processors, machine.vcpus)
+        && found != stated
+    {
+        let what = "number of processors in the ACPI tables";
+        return wrong(what, offset, found.to_string(), format!("{stated}, as the machine has"));
+    }
+    let memory = files.get("etc/e820").and_then(|e820| acpi::memory(e820));
+    if let (Some(found), Some(stated)) = (memory, machine.memory)
+        && found != stated
+    {
+        let what = "memory in `etc/e820`";
+        return wrong(what, 0, format!("{found} bytes"), format!("{stated}, as the machine has"));
+    }
+    Ok(())
 }
 
 /// The image that firmware starts from a disk.

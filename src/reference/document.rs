@@ -112,11 +112,32 @@ pub struct Machine {
     /// Extends in order, where a register is a chain of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub events: Vec<Event>,
-    /// What stands behind the registers.
+    /// What stands behind the registers, the weakest of them.
     pub confidence: Confidence,
+    /// Registers behind which more stands than that.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub stronger: BTreeMap<String, Confidence>,
+    /// The release of edk2 whose layout the events have, where that decides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epoch: Option<String>,
+    /// Values of registers where the inputs do not decide between several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub candidates: Vec<Candidate>,
     /// Doubts that a person should read before relying on the registers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
+}
+
+/// One of several values that a register may have.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Candidate {
+    /// The register.
+    pub register: String,
+    /// When it has this value.
+    pub when: String,
+    /// The value, lower-case hexadecimal.
+    pub value: String,
 }
 
 /// One extend of a register.
@@ -182,6 +203,9 @@ impl Machine {
             registers: registers.map(|r| (r.name.clone(), hex(&r.value))).collect(),
             events: measurement.events.iter().map(Event::from).collect(),
             confidence: measurement.confidence.into(),
+            stronger: measurement.stronger.iter().map(|(n, c)| (n.clone(), (*c).into())).collect(),
+            epoch: measurement.epoch.clone(),
+            candidates: measurement.candidates.iter().map(Candidate::from).collect(),
             warnings: measurement.warnings.clone(),
         }
     }
@@ -200,6 +224,13 @@ impl Machine {
     /// What it is, without what it reports; the order of machines in a document.
     pub(super) fn key(&self) -> impl Ord + '_ {
         (&self.tee, &self.vmm, &self.firmware, &self.cpu, self.vcpus, self.memory, &self.settings)
+    }
+}
+
+impl From<&measure::Candidate> for Candidate {
+    fn from(candidate: &measure::Candidate) -> Self {
+        let (register, when) = (candidate.register.clone(), candidate.when.clone());
+        Self { register, when, value: hex(&candidate.value) }
     }
 }
 

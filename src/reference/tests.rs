@@ -22,6 +22,9 @@ pub(super) fn machine(tee: &str, vcpus: u32, registers: &[(&str, String)]) -> Ma
             .collect(),
         events: Vec::new(),
         confidence: Confidence::ToolsAgree,
+        stronger: Default::default(),
+        epoch: None,
+        candidates: Vec::new(),
         warnings: Vec::new(),
     }
 }

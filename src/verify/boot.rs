@@ -12,7 +12,8 @@ use anyhow::{Context as _, Result};
 
 use crate::format::ovmf::{self, SevMetadata};
 use crate::measure::kernel_hashes::HashTable;
-use crate::measure::{Guest, linux};
+use crate::measure::uefi::Firmware;
+use crate::measure::{Guest, Vmm, linux};
 use crate::recipe::Arch;
 use crate::sandbox::host::{Command, Host, Process};
 
@@ -47,6 +48,12 @@ pub struct Setup {
     pub vcpus: u32,
     /// Files to put at guest-physical addresses before the first instruction.
     pub loaded: Vec<(PathBuf, u64)>,
+}
+
+/// What QEMU loads beside the firmware.
+struct Parts<'a> {
+    kernel: &'a [u8],
+    initrd: Option<&'a [u8]>,
 }
 
 /// How QEMU executes the guest.
@@ -149,7 +156,8 @@ pub fn kernel_hashes(host: &Host, setup: &Setup) -> Result<Option<(u64, HashTabl
     };
     let initrd = setup.initrd.as_deref().map(read).transpose()?;
     let kernel = read(&setup.kernel)?;
-    let kernel = as_loaded(host, setup, &kernel, initrd.as_ref().map_or(0, Vec::len))?;
+    let parts = Parts { kernel: &kernel, initrd: initrd.as_deref() };
+    let kernel = as_loaded(host, setup, &image, &parts)?;
     let guest = Guest {
         kernel: Some(&kernel),
         initrd: initrd.as_deref(),
@@ -159,23 +167,26 @@ pub fn kernel_hashes(host: &Host, setup: &Setup) -> Result<Option<(u64, HashTabl
     Ok(HashTable::of(&guest).map(|table| (u64::from(area.base), table)))
 }
 
-/// The kernel as the firmware gets it. Of a guest that is not encrypted QEMU before 10.0 fills in
-/// the setup header; later ones offer the file as it is too, which the firmware prefers
-/// (`docs/measure/tdx.md`).
-fn as_loaded(host: &Host, setup: &Setup, kernel: &[u8], initrd: usize) -> Result<Vec<u8>> {
-    let output = emulator(host, setup.arch)?.arg("--version").run()?;
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let version = text.split_once("version ").and_then(|(_, rest)| rest.split('.').next());
-    let version: u32 = version
-        .and_then(|number| number.parse().ok())
-        .with_context(|| format!("QEMU does not tell its version: {}", text.trim()))?;
-    if version >= 10 {
+/// The kernel as `firmware` gets it from the QEMU that will run it.
+fn as_loaded(host: &Host, setup: &Setup, firmware: &[u8], parts: &Parts<'_>) -> Result<Vec<u8>> {
+    let epoch = Firmware::read(firmware, None, None).context("the firmware's volumes")?.epoch;
+    let kernel = parts.kernel;
+    if !linux::is_patched(&version(host, setup.arch)?, epoch.named_kernel, false) {
         return Ok(kernel.to_vec());
     }
-    let header =
-        linux::patched_header(kernel, initrd, setup.memory_mib << 20, &setup.cmdline).into_owned();
+    let (memory, initrd) = (setup.memory_mib << 20, parts.initrd.map_or(0, <[u8]>::len));
+    let header = linux::patched_header(kernel, initrd, memory, &setup.cmdline).into_owned();
     let rest = kernel.get(header.len()..).unwrap_or_default();
     Ok([&header, rest].concat())
+}
+
+/// The QEMU that the host has.
+fn version(host: &Host, arch: Arch) -> Result<Vmm> {
+    let output = emulator(host, arch)?.arg("--version").run()?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let version = text.split_once("version ").and_then(|(_, rest)| rest.split([' ', '\n']).next());
+    let vmm = version.and_then(|number| Vmm::parse(&format!("qemu@{number}")).ok());
+    vmm.with_context(|| format!("QEMU does not tell its version: {}", text.trim()))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {

@@ -52,6 +52,10 @@ fn flatten(out: &mut BTreeMap<String, String>, at: &str, fact: &Fact) {
         Fact::Number(number) => drop(out.insert(at.to_string(), number.to_string())),
         Fact::Flag(flag) => drop(out.insert(at.to_string(), flag.to_string())),
         Fact::Facts(facts) => facts.iter().for_each(|(name, f)| flatten(out, &below(name), f)),
+        Fact::Table(rows) => {
+            let rows = rows.iter().map(|row| Fact::Facts(row.clone())).collect();
+            flatten(out, at, &Fact::List(rows));
+        }
         Fact::List(items) => {
             for (index, item) in items.iter().enumerate() {
                 flatten(out, &below(&key(item).unwrap_or_else(|| format!("#{index}"))), item);

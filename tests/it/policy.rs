@@ -20,6 +20,9 @@ fn machine(tee: &str, registers: &[(&str, &str, usize)]) -> Machine {
         registers: registers.iter().map(register).collect(),
         events: Vec::new(),
         confidence: Confidence::Source,
+        stronger: BTreeMap::new(),
+        epoch: None,
+        candidates: Vec::new(),
         warnings: Vec::new(),
     }
 }

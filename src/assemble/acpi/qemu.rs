@@ -3,22 +3,22 @@
 //!
 //! QEMU makes its ACPI tables when the firmware first asks for them, and by then the firmware has
 //! set up the chipset. So the same few registers are written here before the files are read. What
-//! the firmware gives to devices is not imitated: tables that tell it (the window of 64-bit PCI
-//! memory, where a device has such a BAR) differ from the guest's.
+//! the firmware gives to devices is not imitated: where the tables tell it (the window of 64-bit PCI
+//! memory, of a device that has such a BAR), the firmware itself runs until it has placed them.
+
+mod pci;
+mod session;
 
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::PathBuf;
-use std::process::{ChildStdin, ChildStdout};
-use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 
-use super::KNOWN;
-use crate::digest::{Sha256, unhex};
-use crate::format::{Reader, fw_cfg};
-use crate::sandbox::host::{Command, Host, Process};
+use crate::digest::Sha256;
+use crate::format::fw_cfg;
+use crate::sandbox::host::Host;
 use crate::store::Store;
+use session::Session;
 
 /// PCI configuration as OVMF leaves it (edk2 `OvmfPkg/Library/PlatformInitLib/Platform.c`): address
 /// for port 0xcf8, value, and whether it is a byte.
@@ -27,18 +27,6 @@ const CHIPSET: [(u32, u32, bool); 3] = [
     (0x8000_f840, 0x600, false),       // PMBASE of the ISA bridge
     (0x8000_f844, 0x80, true),         // ACPI_CNTL of the ISA bridge
 ];
-
-/// Key of the directory of files, and control bits of fw_cfg's DMA (big-endian).
-const DIRECTORY: u16 = 0x19;
-const READ: u32 = 0x02;
-const SELECT: u32 = 0x08;
-
-/// Guest memory that serves as buffer: the request, and what is read.
-const REQUEST: u64 = 0x8_0000;
-const BUFFER: u64 = 0x10_0000;
-
-/// A fw_cfg file larger than this is not one of those that are read.
-const MAX_FILE: usize = 4 << 20;
 
 /// How the machine is started beside its shape.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,6 +41,10 @@ pub struct Machine {
     pub tpm: bool,
     /// Everything else that shapes it: `-machine …`, `-device …`, as given to QEMU.
     pub arguments: Vec<String>,
+    /// The firmware, which places devices with 64-bit BARs.
+    pub firmware: Option<PathBuf>,
+    /// Its variable store, where that is a file of its own.
+    pub vars: Option<PathBuf>,
 }
 
 /// A bundle of the fw_cfg files of `machines`, each read once and then kept in `store` by QEMU's
@@ -64,15 +56,7 @@ pub fn read(host: &Host, store: &Store, machines: &[Machine]) -> Result<Vec<u8>>
     let mut files = Vec::new();
     for machine in machines {
         let shape = fw_cfg::shape(machine.vcpus, machine.memory);
-        let key = key(machine)?;
-        let bundle = match store.result(&key)? {
-            Some(known) => known,
-            None => {
-                let fresh = fresh(host, machine)?;
-                store.put_result(&key, &fresh)?;
-                fresh
-            }
-        };
+        let bundle = kept(host, store, machine)?;
         let found = fw_cfg::files(&bundle, &shape)?;
         files.extend(
             found.into_iter().map(|(name, bytes)| (format!("{shape}/{name}"), bytes.to_vec())),
@@ -81,11 +65,30 @@ pub fn read(host: &Host, store: &Store, machines: &[Machine]) -> Result<Vec<u8>>
     Ok(fw_cfg::write(files.iter().map(|(name, bytes)| (name.as_str(), &bytes[..]))))
 }
 
-/// What decides the files: the program, byte for byte, and every argument.
-fn key(machine: &Machine) -> Result<Sha256> {
-    let program = fs::read(&machine.qemu);
-    let program = program.with_context(|| format!("cannot read {}", machine.qemu.display()))?;
-    let text = format!("fw_cfg 1\n{}\n{:?}\n", Sha256::of(&program), arguments(machine));
+/// The files of `machine`, as kept, or read and then kept.
+fn kept(host: &Host, store: &Store, machine: &Machine) -> Result<Vec<u8>> {
+    let alone = key(machine, &[])?;
+    if let Some(known) = store.result(&alone)? {
+        return Ok(known);
+    }
+    let firmware: Vec<_> = machine.firmware.iter().chain(&machine.vars).collect();
+    let placed = key(machine, &firmware)?;
+    if let Some(known) = store.result(&placed)? {
+        return Ok(known);
+    }
+    let (fresh, by_firmware) = fresh(host, machine)?;
+    store.put_result(if by_firmware { &placed } else { &alone }, &fresh)?;
+    Ok(fresh)
+}
+
+/// What decides the files: the program, byte for byte, and every argument; and the firmware, where
+/// it has a say.
+fn key(machine: &Machine, firmware: &[&PathBuf]) -> Result<Sha256> {
+    let mut text = format!("fw_cfg 2\n{:?}\n", arguments(machine));
+    for file in [&machine.qemu].iter().chain(firmware) {
+        let bytes = fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+        text.push_str(&format!("{}\n", Sha256::of(&bytes)));
+    }
     Ok(Sha256::of(text.as_bytes()))
 }
 
@@ -107,154 +110,49 @@ fn arguments(machine: &Machine) -> Vec<String> {
     arguments
 }
 
-/// Reads the files of one machine. The qtest accelerator is the quick way; builds that lack it
-/// start a guest that never runs.
-fn fresh(host: &Host, machine: &Machine) -> Result<Vec<u8>> {
-    let quick = Session::start(host, machine, "qtest").and_then(|mut session| session.files());
-    let files = match quick {
-        Ok(files) => files,
-        Err(_) => Session::start(host, machine, "tcg")?.files()?,
+/// Arguments that put the firmware into the machine: in flash where it has a store beside it.
+fn flash(machine: &Machine) -> Vec<String> {
+    let Some(firmware) = &machine.firmware else { return Vec::new() };
+    let escaped = |file: &PathBuf| file.display().to_string().replace(',', ",,"); // QEMU's own escape
+    let drive = |unit, file, mode| {
+        let drive = format!("if=pflash,format=raw,unit={unit},{mode}=on,file={}", escaped(file));
+        ["-drive".to_string(), drive]
     };
-    Ok(fw_cfg::write(files.iter().map(|(name, bytes)| (name.as_str(), &bytes[..]))))
-}
-
-/// A running QEMU that is spoken to over qtest.
-struct Session {
-    input: ChildStdin,
-    output: BufReader<ChildStdout>,
-    process: Process,
-    _tpm: Option<Tpm>,
-}
-
-impl Session {
-    fn start(host: &Host, machine: &Machine, accelerator: &str) -> Result<Self> {
-        let tpm = machine.tpm.then(|| Tpm::start(host)).transpose()?;
-        let mut command: Command = host.command(&machine.qemu);
-        command.args(["-accel", accelerator, "-S", "-qtest", "stdio", "-qtest-log", "none"]);
-        if let Some(tpm) = &tpm {
-            let socket = tpm.dir.path().join("socket");
-            command.arg("-chardev").arg(format!("socket,id=tpm,path={}", socket.display()));
-            command.args(["-tpmdev", "emulator,id=tpm0,chardev=tpm"]);
-        }
-        let mut process = command.args(arguments(machine)).spawn()?;
-        let child = process.child();
-        let input = child.stdin.take().context("QEMU's input")?;
-        let output = BufReader::new(child.stdout.take().context("QEMU's output")?);
-        Ok(Self { input, output, process, _tpm: tpm })
-    }
-
-    /// Sends a command and returns what follows `OK`.
-    fn ask(&mut self, command: &str) -> Result<String> {
-        let sent = writeln!(self.input, "{command}").and_then(|()| self.input.flush());
-        loop {
-            let mut line = String::new();
-            let read = self.output.read_line(&mut line).context("reading QEMU's answer")?;
-            if read == 0 || sent.is_err() {
-                bail!(
-                    "QEMU ended before it answered:\n{}",
-                    last_words(&mut self.process).trim_end()
-                );
-            }
-            if let Some(answer) = line.strip_prefix("OK") {
-                return Ok(answer.trim().to_string());
-            }
-            if line.starts_with("FAIL") || line.starts_with("ERR") {
-                bail!("QEMU refused `{command}`: {}", line.trim_end());
-            }
-        }
-    }
-
-    /// The known files, with the chipset as the firmware sets it up.
-    fn files(&mut self) -> Result<Vec<(String, Vec<u8>)>> {
-        for (address, value, byte) in CHIPSET {
-            self.ask(&format!("outl 0xcf8 {address:#x}"))?;
-            let write = if byte { "outb" } else { "outl" };
-            self.ask(&format!("{write} 0xcfc {value:#x}"))?;
-        }
-        let mut files = Vec::new();
-        for (name, key, size) in self.directory()? {
-            if KNOWN.contains(&name.as_str()) && size <= MAX_FILE {
-                files.push((name, self.read(key, size)?));
-            }
-        }
-        files.sort();
-        Ok(files)
-    }
-
-    /// Name, key and size of every file.
-    fn directory(&mut self) -> Result<Vec<(String, u16, usize)>> {
-        let count = self.read(DIRECTORY, 4)?;
-        let count = u32::from_be_bytes(Reader::new(&count).array("number of fw_cfg files")?);
-        let count = usize::try_from(count).unwrap_or(usize::MAX).min(1024);
-        let bytes = self.read(DIRECTORY, 4 + 64 * count)?;
-        let entries = bytes.get(4..).unwrap_or_default().chunks_exact(64);
-        let mut files = Vec::new();
-        for entry in entries {
-            let mut reader = Reader::new(entry);
-            let size = u32::from_be_bytes(reader.array("size of a fw_cfg file")?);
-            let key = u16::from_be_bytes(reader.array("key of a fw_cfg file")?);
-            let name = entry[8..].split(|byte| *byte == 0).next().unwrap_or_default();
-            let name = String::from_utf8_lossy(name).into_owned();
-            files.push((name, key, usize::try_from(size).unwrap_or(usize::MAX)));
-        }
-        Ok(files)
-    }
-
-    /// The first `size` bytes behind `key`, by DMA into guest memory.
-    fn read(&mut self, key: u16, size: usize) -> Result<Vec<u8>> {
-        if size == 0 {
-            return Ok(Vec::new());
-        }
-        let control = u32::from(key) << 16 | SELECT | READ;
-        let length = u32::try_from(size).context("size of a fw_cfg file")?;
-        let request = [&control.to_be_bytes()[..], &length.to_be_bytes(), &BUFFER.to_be_bytes()];
-        let request = crate::digest::hex(&request.concat());
-        self.ask(&format!("write {REQUEST:#x} 16 0x{request}"))?;
-        let low = u32::try_from(REQUEST).context("address of the request")?;
-        self.ask("outl 0x514 0")?;
-        self.ask(&format!("outl 0x518 {:#x}", low.swap_bytes()))?;
-        let answer = self.ask(&format!("read {BUFFER:#x} {size}"))?;
-        let bytes = unhex(answer.trim_start_matches("0x")).context("QEMU's answer to a read")?;
-        match bytes.len() == size {
-            true => Ok(bytes),
-            false => bail!("QEMU gave {} bytes of {size}", bytes.len()),
-        }
+    match &machine.vars {
+        Some(vars) => [drive(0, firmware, "readonly"), drive(1, vars, "snapshot")].concat(),
+        None => vec!["-bios".to_string(), firmware.display().to_string()],
     }
 }
 
-/// A TPM beside the machine; it ends with it.
-struct Tpm {
-    dir: tempfile::TempDir,
-    _process: Process,
-}
-
-impl Tpm {
-    fn start(host: &Host) -> Result<Self> {
-        let dir = tempfile::tempdir().context("a directory for the TPM")?;
-        let mut command = host.tool("swtpm", "install it (Debian: swtpm)")?;
-        let path = |name: &str| dir.path().join(name).display().to_string();
-        command.args(["socket", "--tpm2", "--flags", "startup-clear,not-need-init"]);
-        command.arg("--tpmstate").arg(format!("dir={}", dir.path().display()));
-        command.arg("--ctrl").arg(format!("type=unixio,path={}", path("socket")));
-        let mut process = command.spawn()?;
-        for _ in 0..250 {
-            if dir.path().join("socket").exists() {
-                return Ok(Self { dir, _process: process });
-            }
-            if process.ends_within(Duration::from_millis(20))? {
-                break;
-            }
+/// Reads the files of one machine, and whether the firmware had a say in them. The qtest accelerator
+/// is the quick way; builds that lack it start a guest that never runs.
+fn fresh(host: &Host, machine: &Machine) -> Result<(Vec<u8>, bool)> {
+    let mut session = match Session::start(host, machine, "qtest").and_then(prepared) {
+        Ok(session) => session,
+        Err(_) => prepared(Session::start(host, machine, "tcg")?)?,
+    };
+    let device = pci::depends_on_firmware(&mut session)?;
+    let by_firmware = device.is_some();
+    let files = match device {
+        None => session.files()?,
+        Some(device) if machine.firmware.is_none() => {
+            bail!("{device}: where the firmware places it shows in the tables; give the firmware")
         }
-        bail!("swtpm did not start:\n{}", last_words(&mut process).trim_end())
-    }
+        Some(_) => {
+            drop(session);
+            let mut session = Session::run(host, machine)?;
+            pci::wait_until_placed(&mut session)?;
+            session.files()?
+        }
+    };
+    let files = files.iter().map(|(name, bytes)| (name.as_str(), &bytes[..]));
+    Ok((fw_cfg::write(files), by_firmware))
 }
 
-/// Ends `process` and returns what it said on its error output.
-fn last_words(process: &mut Process) -> String {
-    let mut text = String::new();
-    let _ = process.child().kill(); // it may have ended by itself
-    if let Some(mut stderr) = process.child().stderr.take() {
-        let _ = stderr.read_to_string(&mut text); // what came before an error is shown
+/// A session whose chipset is as the firmware leaves it.
+fn prepared(mut session: Session) -> Result<Session> {
+    for (address, value, byte) in CHIPSET {
+        session.write_config(address, value, byte)?;
     }
-    text
+    Ok(session)
 }

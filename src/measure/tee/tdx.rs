@@ -9,7 +9,7 @@ use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
 
 use super::vtpm::{ACPI, EPOCH, PHASE};
-use crate::digest;
+use crate::digest::{self, Sha384};
 use crate::format::eventlog::{
     Algorithm, EV_EFI_HANDOFF_TABLES2, EV_EFI_PLATFORM_FIRMWARE_BLOB2, EV_SEPARATOR,
 };
@@ -18,9 +18,10 @@ use crate::measure::event::{self, Banks, Folded, Step};
 use crate::measure::guest::{CMDLINE, DISK, FIRMWARE, INITRD, KERNEL};
 use crate::measure::machine::{Kind, MEMORY, Setting, VCPUS};
 use crate::measure::uefi::{Boot, Epoch, Trust};
-use crate::measure::vmm::tdvf::{Order, hand_off};
+use crate::measure::vmm::tdvf::{Order, gce, hand_off};
 use crate::measure::{
-    Confidence, Error, File, Guest, Machine, Measurement, Register, Result, Tee, initdata,
+    Candidate, Confidence, Error, File, Guest, Machine, Measurement, Register, Result, Tee,
+    initdata,
 };
 
 /// Initdata of Confidential Containers.
@@ -43,7 +44,7 @@ pub const TDX: Tee = Tee {
     name: "tdx",
     about: "Intel TDX: MRTD and RTMRs of a TD",
     vmms: &["qemu", "gce"],
-    takes: &[VCPUS, MEMORY, EPOCH, PHASE, FIELDS[0], FIELDS[1], FIELDS[2]],
+    takes: &[VCPUS, MEMORY, FORM, EPOCH, PHASE, FIELDS[0], FIELDS[1], FIELDS[2]],
     reads: &[FIRMWARE, KERNEL, INITRD, CMDLINE, DISK, ACPI, INITDATA],
     registers: &[
         "mrtd",
@@ -56,6 +57,14 @@ pub const TDX: Tee = Tee {
         "mrownerconfig",
     ],
     expect,
+};
+
+/// How MRTD was computed by VMMs whose version does not tell.
+const FORM: Setting = Setting {
+    name: "mrtd-form",
+    about: "MRTD of other VMMs: two-pass (all pages of a section before all their contents); of GCE \
+            before its fix: all-sections, all-sections-early-accept (these need --memory)",
+    kind: Kind::Choice(&["single-pass", "two-pass", "all-sections", "all-sections-early-accept"]),
 };
 
 const RTMRS: &[&str] = &["rtmr0", "rtmr1", "rtmr2", "rtmr3"];
@@ -77,13 +86,13 @@ fn expect(guest: &Guest<'_>, machines: &[Machine]) -> Result<Vec<Measurement>> {
         .iter()
         .map(|machine| {
             let mut found = Measurement::default();
-            let order = order(machine);
-            if !digests.iter().any(|(known, _)| *known == order) {
-                digests.push((order, mrtd(&sections, order)?));
+            let form = form(machine)?;
+            if !digests.iter().any(|(known, _)| *known == form) {
+                digests.push((form, digest_of(&sections, form)?));
             }
-            let known = digests.iter().find(|(known, _)| *known == order);
+            let known = digests.iter().find(|(known, _)| *known == form);
             found.registers.extend(known.map(|(_, value)| Register::new("mrtd", value)));
-            found.confidence = Confidence::ToolsAgree;
+            let mut fw_cfg = false;
             if guest.kernel.is_some() || guest.disk.is_some() {
                 let epoch = machine.text(EPOCH.name);
                 if !boots.iter().any(|(known, _)| *known == epoch) {
@@ -92,19 +101,53 @@ fn expect(guest: &Guest<'_>, machines: &[Machine]) -> Result<Vec<Measurement>> {
                 let boot = boots.iter_mut().find(|(known, _)| *known == epoch);
                 if let Some((_, boot)) = boot {
                     run_time(boot, &sections, machine, &mut found)?;
+                    fw_cfg = boot.firmware.epoch.fw_cfg;
                 }
             }
             found.registers.extend(fields(guest, machine)?);
+            found.rest_on(|name| behind(name, fw_cfg));
             Ok(found)
         })
         .collect()
 }
 
-/// QEMU 8 with Intel's patches adds all pages before it extends any.
-fn order(machine: &Machine) -> Order {
+/// What MRTD depends on beside the firmware.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// Sections as their attributes say.
+    Sections(Order),
+    /// Every section, on a machine of GCE with so much memory.
+    Gce { memory: u64, early_accept: bool },
+}
+
+/// As stated, or by the VMM: QEMU 8 with Intel's patches adds all pages before it extends any.
+fn form(machine: &Machine) -> Result<Form> {
     let vmm = &machine.vmm;
     let patched = vmm.name == "qemu" && !vmm.before(&[8, 0]) && vmm.before(&[9, 0]);
-    if patched { Order::TwoPass } else { Order::SinglePass }
+    let early_accept = match machine.text(FORM.name) {
+        None if patched => return Ok(Form::Sections(Order::TwoPass)),
+        Some("two-pass") => return Ok(Form::Sections(Order::TwoPass)),
+        Some("all-sections") => false,
+        Some("all-sections-early-accept") => true,
+        _ => return Ok(Form::Sections(Order::SinglePass)),
+    };
+    let memory = machine.memory.filter(|_| vmm.name == "gce").ok_or_else(|| Error::Missing {
+        tee: TDX.name,
+        what: "--vmm gce and --memory for this form of MRTD",
+        why: "GCE measured the hand-off blocks too, and they tell the size of memory".to_string(),
+    })?;
+    Ok(Form::Gce { memory, early_accept })
+}
+
+/// MRTD in a form.
+fn digest_of(sections: &[Section<'_>], form: Form) -> Result<Sha384> {
+    match form {
+        Form::Sections(order) => mrtd(sections, order),
+        Form::Gce { memory, early_accept } => {
+            let blocks = gce::hand_off(sections, memory, early_accept);
+            mrtd(&gce::measured(sections, &blocks), Order::SinglePass)
+        }
+    }
 }
 
 /// The RTMRs of a boot on `machine`.
@@ -117,7 +160,7 @@ fn run_time(
     let mut steps = first(sections, machine);
     steps.extend(boot.steps(machine, Trust { td: true })?);
     let epoch = boot.firmware.epoch;
-    found.confidence = if epoch.fw_cfg { Confidence::Source } else { Confidence::Hardware };
+    found.epoch = Some(boot.firmware.epoch_name());
     if epoch.fw_cfg {
         found.warnings.push(
             "rtmr0 of firmware from edk2-stable202505 on rests on its source code: no log of a \
@@ -137,26 +180,39 @@ fn run_time(
     Ok(())
 }
 
-/// Where the firmware does not tell its release: what both give is a register, what differs stands
-/// beside it under each release's name.
+/// What stands behind a register (`docs/measure/tdx.md`). `fw_cfg`: the firmware measures it, as no
+/// log of a TD that was compared does.
+fn behind(register: &str, fw_cfg: bool) -> Confidence {
+    match register {
+        "rtmr0" if fw_cfg => Confidence::Source,
+        "rtmr0" | "rtmr3" => Confidence::Hardware,
+        "rtmr1" | "rtmr2" => Confidence::VtpmBoot,
+        _ => Confidence::ToolsAgree,
+    }
+}
+
+/// Where the firmware does not tell its release: what both give is a register, what differs is a
+/// candidate under each release's name.
 fn candidates(steps: &[Step], epoch: Epoch, found: &mut Measurement) {
     let with = |in_rtmr1| fold(steps, &Epoch { separator_in_rtmr1: Some(in_rtmr1), ..epoch });
     let (before, since) = (with(false), with(true));
+    let candidate = |register: Register, when: &str| Candidate {
+        register: register.name,
+        when: when.to_string(),
+        value: register.value,
+    };
     for (old, new) in before.registers.into_iter().zip(since.registers) {
         if old == new {
             found.registers.push(new);
             continue;
         }
-        let warning = format!(
-            "{0} depends on whether the firmware is of edk2-stable202411 or later, which its \
-             volumes do not show: {1} before, {2} since; state it with --firmware-epoch",
+        found.warnings.push(format!(
+            "{} depends on whether the firmware is of edk2-stable202411 or later, which its volumes \
+             do not show; both values are candidates; state the release with --firmware-epoch",
             new.name,
-            digest::hex(&old.value),
-            digest::hex(&new.value),
-        );
-        found.warnings.push(warning);
-        found.parts.push(Register { name: format!("{} (before 202411)", old.name), ..old });
-        found.parts.push(Register { name: format!("{} (since 202411)", new.name), ..new });
+        ));
+        found.candidates.push(candidate(old, "edk2 before 202411"));
+        found.candidates.push(candidate(new, "edk2 202411 or later"));
     }
     found.events = since.events;
     found.warnings.extend(since.warnings);

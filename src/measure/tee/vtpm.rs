@@ -82,6 +82,8 @@ fn expect(guest: &Guest<'_>, machines: &[Machine]) -> Result<Vec<Measurement>> {
             events: folded.events,
             warnings,
             confidence: Confidence::VtpmBoot,
+            epoch: Some(boot.firmware.epoch_name()),
+            ..Measurement::default()
         });
     }
     Ok(found)

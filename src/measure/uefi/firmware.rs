@@ -5,6 +5,7 @@ use alloc::format;
 use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
 
+use super::pei;
 use super::smbios::Identity;
 use crate::format::efi::{self, Variable};
 use crate::format::eventlog::{EV_EFI_PLATFORM_FIRMWARE_BLOB, EV_S_CRTM_VERSION};
@@ -120,11 +121,20 @@ pub struct Firmware<'a> {
     pub smm: bool,
     /// The text that it measures as its version.
     pub version: String,
+    stated: Option<String>,
     volumes: Vec<Volume<'a>>,
     variables: Vec<Variable>,
 }
 
 impl<'a> Firmware<'a> {
+    /// Name of its release: as stated, or as far as the volumes show it.
+    pub fn epoch_name(&self) -> String {
+        match &self.stated {
+            Some(name) => format!("{name} (stated)"),
+            None => self.epoch.name().to_string(),
+        }
+    }
+
     /// Reads `image`; variables come from `vars`, or from the store at the image's beginning. A
     /// release in `stated` overrides what the volumes show.
     ///
@@ -147,6 +157,7 @@ impl<'a> Firmware<'a> {
             secure_boot: has_file(&volumes, SECURE_BOOT),
             smm: has_file(&volumes, SMM_CORE),
             version: tcg2.and_then(version).unwrap_or_default(),
+            stated: stated.map(str::to_string),
             volumes,
             variables,
         })
@@ -200,11 +211,11 @@ impl<'a> Firmware<'a> {
         let what = format!("firmware version `{}`", self.version);
         let mut steps = alloc::vec![banks.step(0, EV_S_CRTM_VERSION, what, &version)];
         let blob = EV_EFI_PLATFORM_FIRMWARE_BLOB;
-        steps.extend(self.volume(PEI_VOLUME).map(|volume| match self.epoch.firmware_setup {
-            true => banks.step(0, blob, "PEI volume", &volume.bytes),
+        steps.extend(self.volume(PEI_VOLUME).map(|volume| match self.epoch.acpi {
+            true => banks.step(0, blob, "PEI volume", &pei::as_it_runs(volume)),
             false => {
-                let why = "before edk2-stable202505 its modules write into the volume while they \
-                           run, so only a boot tells";
+                let why = "before edk2-stable202302 PlatformPei keeps what it finds out about the \
+                           machine in the volume, so only a boot tells";
                 Step::unknown(0, blob, "PEI volume", why)
             }
         }));

@@ -1,6 +1,8 @@
 //! How a VMM loads a TDX guest: the pages that MRTD covers, and the hand-off blocks that tell the
 //! firmware about memory (QEMU `hw/i386/tdvf.c`, `hw/i386/tdvf-hob.c`, `target/i386/kvm/tdx.c`).
 
+pub mod gce;
+
 use alloc::borrow::Cow;
 use alloc::string::ToString as _;
 use alloc::vec::Vec;

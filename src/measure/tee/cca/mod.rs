@@ -97,7 +97,7 @@ fn one(guest: &Guest<'_>, machine: &Machine) -> Result<Measurement> {
         (Rmm::V1, "qemu" | "kvmtool") if launch.booted.is_empty() => Confidence::ToolsAgree,
         _ => Confidence::Source,
     };
-    Ok(Measurement { registers, parts, events, warnings, confidence })
+    Ok(Measurement { registers, parts, events, warnings, confidence, ..Measurement::default() })
 }
 
 fn warnings(guest: &Guest<'_>, launch: &Launch<'_>, rmm: Rmm) -> Vec<String> {

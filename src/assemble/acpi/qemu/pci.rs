@@ -1,0 +1,125 @@
+//! Where the firmware places what PCI devices offer: it shows in QEMU's ACPI tables when a device has
+//! a 64-bit BAR or is a bridge (QEMU `hw/pci/pci.c`, `pci_bus_get_w64_range`).
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+
+use super::session::Session;
+
+/// Registers of a device's configuration (PCI Local Bus 3.0, section 6.1).
+const IDENTITY: u32 = 0x00;
+const COMMAND: u32 = 0x04;
+const HEADER: u32 = 0x0c;
+const BARS: u32 = 0x10;
+const BUSES: u32 = 0x18;
+
+/// `COMMAND`: the device answers at its ports and its memory.
+const DECODE: u32 = 0x3;
+
+/// What a 64-bit memory BAR has in its low bits.
+const IS_64_BIT: (u32, u32) = (0b111, 0b100);
+
+/// How often a running firmware is looked at, and for how long at most.
+const PAUSE: Duration = Duration::from_millis(700);
+const LIMIT: Duration = Duration::from_secs(180);
+
+/// A function of a device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Function {
+    /// Its address for port 0xcf8.
+    address: u32,
+    /// It is a bridge, with this bus behind it; 0 before the firmware has numbered it.
+    bridge: Option<u32>,
+}
+
+/// The first device whose place shows in the tables, in words.
+pub(super) fn depends_on_firmware(session: &mut Session) -> Result<Option<String>> {
+    for function in functions(session, 0)? {
+        let what = match (function.bridge, wide_bars(session, function)?.is_empty()) {
+            (Some(_), _) => "a bridge",
+            (None, false) => "a device with a 64-bit BAR",
+            (None, true) => continue,
+        };
+        let (slot, number) = (function.address >> 11 & 0x1f, function.address >> 8 & 7);
+        return Ok(Some(format!("PCI device {slot:02x}.{number} is {what}")));
+    }
+    Ok(None)
+}
+
+/// Lets the firmware run until every 64-bit BAR has a place that stays, and has all devices answer
+/// there, as the firmware does while it reads the tables.
+pub(super) fn wait_until_placed(session: &mut Session) -> Result<()> {
+    let start = Instant::now();
+    let (mut before, mut saved) = (None, None);
+    loop {
+        session.let_run(PAUSE, &mut saved)?;
+        let all = functions(session, 0)?;
+        let mut placed = Vec::new();
+        for function in &all {
+            placed.extend(wide_bars(session, *function)?);
+        }
+        let numbered = all.iter().all(|function| function.bridge != Some(0));
+        let sensible = placed.iter().all(|bar| (1..u64::MAX >> 1).contains(&(bar & !0xf)));
+        let found = (numbered && sensible).then_some(placed);
+        if found.is_some() && found == before {
+            return all.iter().try_for_each(|function| decode(session, *function));
+        }
+        before = found;
+        if start.elapsed() > LIMIT {
+            bail!("the firmware has not placed its PCI devices after {} s", LIMIT.as_secs());
+        }
+    }
+}
+
+fn decode(session: &mut Session, function: Function) -> Result<()> {
+    let command = session.read_config(function.address | COMMAND)?;
+    session.write_config(function.address | COMMAND, command & 0xffff | DECODE, false)
+}
+
+/// Every function on `bus` and behind its bridges.
+fn functions(session: &mut Session, bus: u32) -> Result<Vec<Function>> {
+    let mut found = Vec::new();
+    for slot in 0..32 {
+        for number in 0..8 {
+            let address = 0x8000_0000 | bus << 16 | slot << 11 | number << 8;
+            if session.read_config(address | IDENTITY)? & 0xffff == 0xffff {
+                if number == 0 {
+                    break;
+                }
+                continue;
+            }
+            let header = session.read_config(address | HEADER)? >> 16 & 0xff;
+            let bridge = match header & 0x7f {
+                1 => Some(session.read_config(address | BUSES)? >> 8 & 0xff),
+                _ => None,
+            };
+            found.push(Function { address, bridge });
+            if let Some(behind) = bridge.filter(|behind| *behind > bus) {
+                found.extend(functions(session, behind)?);
+            }
+            if number == 0 && header & 0x80 == 0 {
+                break;
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// The 64-bit BARs of a function, both halves.
+fn wide_bars(session: &mut Session, function: Function) -> Result<Vec<u64>> {
+    let count = if function.bridge.is_some() { 2 } else { 6 };
+    let mut found = Vec::new();
+    let mut number = 0;
+    while number < count {
+        let at = |number: u32| function.address | (BARS + 4 * number);
+        let low = session.read_config(at(number))?;
+        number += 1;
+        if low & IS_64_BIT.0 == IS_64_BIT.1 {
+            let high = session.read_config(at(number))?;
+            found.push(u64::from(high) << 32 | u64::from(low));
+            number += 1;
+        }
+    }
+    Ok(found)
+}

@@ -1,11 +1,11 @@
 //! `guestsmith inspect`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
 use super::{Answer, Outcome, Session};
-use crate::verify::inspect;
+use crate::verify::{evidence, inspect};
 
 /// Tell what a file is and what is in it
 ///
@@ -13,20 +13,46 @@ use crate::verify::inspect;
 /// files, reports and quotes, event logs, reference values.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:
-  guestsmith inspect reference-values.json")]
+  guestsmith inspect reference-values.json
+  guestsmith inspect ccel.bin --report quote.bin     # exit code 1 if the log is not the quote's")]
 pub(super) struct Inspect {
     /// The file
     file: PathBuf,
+    /// The TDX quote or TDREPORT that an event log belongs to: the log must lead to its registers
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
 }
 
 impl Inspect {
     pub(super) fn run(self, session: &Session) -> Outcome {
         let name = self.file.display();
-        let bytes = std::fs::read(&self.file).with_context(|| format!("cannot read {name}"))?;
-        let found = inspect::inspect(&bytes).with_context(|| format!("cannot inspect {name}"))?;
+        let bytes = read(&self.file)?;
+        let mut found =
+            inspect::inspect(&bytes).with_context(|| format!("cannot inspect {name}"))?;
+        let replayed = match &self.report {
+            None if found.format == "evidence" => replay(&[bytes])?,
+            None => Vec::new(),
+            Some(report) => {
+                let replayed = replay(&[bytes, read(report)?])
+                    .with_context(|| format!("{name} beside {}", report.display()))?;
+                found.facts = found.facts.with("replay", inspect::evidence::replay(&replayed));
+                replayed
+            }
+        };
         session.output.answer(&found, || {
             format!("{name}: {}, {} bytes\n{}", found.about, found.size, found.facts.text())
         })?;
-        Ok(Answer::Yes)
+        let agrees = replayed.iter().all(evidence::Replayed::agrees);
+        Ok(if agrees { Answer::Yes } else { Answer::No })
     }
+}
+
+fn read(file: &Path) -> anyhow::Result<Vec<u8>> {
+    std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))
+}
+
+/// What the log among `files` leads to, beside what the report among them says.
+fn replay(files: &[Vec<u8>]) -> anyhow::Result<Vec<evidence::Replayed>> {
+    let pieces = files.iter().map(|bytes| evidence::parse(bytes));
+    evidence::replay(&evidence::join(pieces.collect::<anyhow::Result<_>>()?)?)
 }

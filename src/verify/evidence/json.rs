@@ -20,6 +20,11 @@ pub(super) fn is_json(bytes: &[u8]) -> bool {
     bytes.trim_ascii_start().starts_with(b"{")
 }
 
+pub(super) fn has_report(bytes: &[u8]) -> bool {
+    let value: Option<Value> = serde_json::from_slice(bytes).ok();
+    value.is_some_and(|value| REPORTS.iter().any(|key| value[*key].is_string()))
+}
+
 pub(super) fn parse(bytes: &[u8]) -> anyhow::Result<Piece> {
     let value: Value = serde_json::from_slice(bytes).context("this is not JSON")?;
     let text = |keys: &[&str]| keys.iter().find_map(|key| value[*key].as_str());

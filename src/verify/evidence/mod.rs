@@ -1,8 +1,11 @@
 //! Evidence: what a TEE reported of one launch, whatever form it came in.
 
 mod json;
+mod replay;
 mod snp;
 mod tdx;
+
+pub use replay::{Replayed, replay};
 
 use anyhow::{Context as _, bail};
 
@@ -50,6 +53,11 @@ const FORMS: &[Form] = &[
     Form { is: is_log, parse: |bytes| Ok(Piece::Log(Log::parse(bytes)?)) },
     Form { is: json::is_json, parse: json::parse },
 ];
+
+/// True for JSON that carries a report.
+pub fn is_json_evidence(bytes: &[u8]) -> bool {
+    json::is_json(bytes) && json::has_report(bytes)
+}
 
 fn is_log(bytes: &[u8]) -> bool {
     super::inspect::recognise(bytes).is_some_and(|row| row.name == "event-log")

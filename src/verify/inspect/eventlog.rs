@@ -31,18 +31,19 @@ fn replayed(log: &Log, bank: Algorithm) -> anyhow::Result<Facts> {
     }))
 }
 
-fn events(log: &Log) -> Vec<Fact> {
+/// One line an event, with its widest digest.
+pub(super) fn events(log: &Log) -> Fact {
     let names = log.registers();
     let widest = log.banks().into_iter().max_by_key(|bank| bank.width());
     let event = |record: &eventlog::Record| {
+        let digest = widest.and_then(|bank| record.digest(bank)).map(hex);
         Facts::default()
             .with("register", names.name(record.index))
             .with("type", eventlog::kind_name(record.kind))
-            .with_some("digest", widest.and_then(|bank| record.digest(bank)).map(hex))
+            .with("digest", digest.unwrap_or_default())
             .with("what", eventlog::describe(record))
-            .into()
     };
-    log.records.iter().map(event).collect()
+    Fact::Table(log.records.iter().map(event).collect())
 }
 
 fn end(log: &Log) -> String {

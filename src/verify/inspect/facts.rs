@@ -17,6 +17,8 @@ pub enum Fact {
     List(Vec<Fact>),
     /// Facts by name.
     Facts(Facts),
+    /// Several facts with the same names, one a line.
+    Table(Vec<Facts>),
 }
 
 /// Facts by name, in order.
@@ -116,8 +118,27 @@ impl Fact {
             Self::Number(number) => Some(number.to_string()),
             Self::Flag(flag) => Some(if *flag { "yes" } else { "no" }.to_string()),
             Self::List(items) if items.is_empty() => Some("none".to_string()),
+            Self::Table(rows) if rows.is_empty() => Some("none".to_string()),
             Self::Facts(Facts(facts)) if facts.is_empty() => Some("none".to_string()),
-            Self::List(_) | Self::Facts(_) => None,
+            Self::List(_) | Self::Facts(_) | Self::Table(_) => None,
+        }
+    }
+
+    /// The rows of a table, one a line, each column as wide as its widest word.
+    fn write_table(rows: &[Facts], out: &mut String, depth: usize) {
+        let cells = |Facts(row): &Facts| -> Vec<String> {
+            row.iter().map(|(_, fact)| fact.line().unwrap_or_default()).collect()
+        };
+        let rows: Vec<_> = rows.iter().map(cells).collect();
+        let width = |column| rows.iter().filter_map(|row| row.get(column)).map(String::len).max();
+        for row in &rows {
+            let mut line = "  ".repeat(depth);
+            for (column, cell) in row.iter().enumerate() {
+                let width = width(column).unwrap_or(0);
+                line.push_str(&format!("{cell:width$}  "));
+            }
+            out.push_str(line.trim_end());
+            out.push('\n');
         }
     }
 
@@ -125,6 +146,7 @@ impl Fact {
         match self {
             Self::Facts(facts) => facts.write(out, depth),
             Self::List(items) => items.iter().for_each(|item| item.write_item(out, depth)),
+            Self::Table(rows) => Self::write_table(rows, out, depth),
             _ => {}
         }
     }
@@ -209,6 +231,7 @@ impl Serialize for Fact {
             Self::Flag(flag) => flag.serialize(serializer),
             Self::List(items) => items.serialize(serializer),
             Self::Facts(facts) => facts.serialize(serializer),
+            Self::Table(rows) => rows.serialize(serializer),
         }
     }
 }

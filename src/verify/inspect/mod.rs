@@ -5,6 +5,7 @@ mod device_tree;
 mod document;
 mod enclave;
 mod eventlog;
+pub(crate) mod evidence;
 mod facts;
 mod firmware;
 mod igvm;
@@ -107,6 +108,12 @@ pub const INSPECTORS: &[Inspector] = &[
         about: "canonical document of reference values",
         is: document::is_document,
         inspect: document::inspect,
+    },
+    Inspector {
+        name: "evidence",
+        about: "attestation evidence in JSON",
+        is: crate::verify::evidence::is_json_evidence,
+        inspect: evidence::inspect,
     },
     Inspector {
         name: "lock",

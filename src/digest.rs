@@ -62,6 +62,31 @@ pub fn base64(bytes: &[u8]) -> String {
     STANDARD.encode(bytes)
 }
 
+/// Bytes of a text in standard base64, padded.
+pub fn unbase64(text: &str) -> Option<alloc::vec::Vec<u8>> {
+    STANDARD.decode(text).ok()
+}
+
+/// The beginning of what a SHA-256 covers: hashed once, continued often.
+#[derive(Debug, Clone)]
+pub struct Prefix256(sha2::Sha256);
+
+impl Prefix256 {
+    /// The concatenation of `parts`.
+    pub fn of<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> Self {
+        let mut hasher = sha2::Sha256::new();
+        parts.into_iter().for_each(|part| hasher.update(part));
+        Self(hasher)
+    }
+
+    /// The digest of the beginning with `rest` behind it.
+    #[must_use]
+    pub fn digest<'a>(mut self, rest: impl IntoIterator<Item = &'a [u8]>) -> Sha256 {
+        rest.into_iter().for_each(|part| self.0.update(part));
+        Sha256(self.0.finalize().into())
+    }
+}
+
 macro_rules! digest {
     ($(#[$doc:meta])* $name:ident, $label:literal, $width:literal, $hasher:ty) => {
         $(#[$doc])*

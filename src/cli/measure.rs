@@ -74,13 +74,15 @@ fn names() -> clap::builder::PossibleValuesParser {
 impl Measure {
     pub(super) fn run(self, session: &Session) -> Outcome {
         let tee = measure::tee(&self.tee).map_err(Failure::usage)?;
+        self.snp.check(tee)?;
         let machines = self.given.machines(tee, &self.vmm)?;
         let mut files = self.given.read(tee)?;
         files.extend(self.read_from_qemu(session, tee, &machines)?);
-        let precomputed = self.snp.precomputed()?;
-        let guest = Guest { precomputed: precomputed.as_ref(), ..guest(&files) };
+        let guest = guest(&files);
+        let precomputed = self.snp.precomputed(session, &guest)?;
+        let guest = Guest { precomputed: precomputed.as_ref(), ..guest };
         let found = (tee.expect)(&guest, &machines).map_err(Failure::input)?;
-        self.snp.dump(&guest, machines.first())?;
+        self.snp.dump(tee, &guest, machines.first())?;
         let shown: Vec<_> = machines.iter().zip(&found).collect();
         self.warn(session, &found)?;
         if let Ok(form) = reference::emitter(&self.format) {

@@ -1,53 +1,74 @@
-//! What `guestsmith measure` offers for SEV-SNP alone: firmware by its digest, and the VMSAs.
+//! What `guestsmith measure` offers for the AMD family alone: firmware by its digest, and the VMSAs.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow};
 
+use super::Session;
 use super::failure::Failure;
 use crate::digest::Sha384;
 use crate::measure::ovmf::{self, Precomputed};
-use crate::measure::tee::snp;
-use crate::measure::{Guest, Machine};
+use crate::measure::tee::{sev_es, snp};
+use crate::measure::{Guest, Machine, Tee};
 use crate::reference::firmware;
 
-/// Flags of SEV-SNP alone.
+/// Flags of the AMD family alone.
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "SEV-SNP")]
 pub(super) struct Snp {
     /// JSON that --dump-metadata wrote, in place of --firmware
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "firmware")]
     firmware_metadata: Option<PathBuf>,
-    /// Digest of the firmware that --firmware-metadata must have
-    #[arg(long, value_name = "HEX", requires = "firmware_metadata")]
+    /// Digest of the firmware: that of --firmware-metadata is checked, that of --firmware replaced
+    #[arg(long, value_name = "HEX")]
     firmware_digest: Option<Sha384>,
     /// Write digest and metadata of the firmware as JSON
     #[arg(long, value_name = "FILE")]
     dump_metadata: Option<PathBuf>,
-    /// Write the VMSAs of the first machine: vmsa-first.bin and vmsa-other.bin
+    /// Write the VMSA of every vCPU of the first machine, SEV-ES too: vmsa0.bin, vmsa1.bin, …
     #[arg(long, value_name = "DIR")]
     dump_vmsa: Option<PathBuf>,
 }
 
 impl Snp {
-    /// The firmware by its digest, if one was given.
-    pub(super) fn precomputed(&self) -> Result<Option<Precomputed>, Failure> {
-        let Some(path) = &self.firmware_metadata else { return Ok(None) };
-        let name = path.display();
-        let text = fs::read_to_string(path).with_context(|| format!("cannot read {name}"))?;
-        let known = firmware::parse(&text).with_context(|| format!("cannot use {name}"))?;
-        match self.firmware_digest {
-            Some(wanted) if wanted != known.digest => {
-                let what = anyhow!("{name} is for the firmware {}, not {wanted}", known.digest);
-                Err(Failure::input(what))
+    /// Refuses flags that mean nothing to `tee`.
+    pub(super) fn check(&self, tee: &Tee) -> Result<(), Failure> {
+        let snp = tee.name == snp::TEE.name;
+        let vmsa = snp || tee.name == sev_es::TEE.name;
+        for (flag, given, known) in [
+            ("--firmware-metadata", self.firmware_metadata.is_some(), snp),
+            ("--firmware-digest", self.firmware_digest.is_some(), snp),
+            ("--dump-metadata", self.dump_metadata.is_some(), snp),
+            ("--dump-vmsa", self.dump_vmsa.is_some(), vmsa),
+        ] {
+            if given && !known {
+                return Err(Failure::usage(anyhow!("{} knows no {flag}", tee.name)));
             }
-            _ => Ok(Some(known)),
+        }
+        Ok(())
+    }
+
+    /// The firmware by its digest, if one was given.
+    pub(super) fn precomputed(
+        &self,
+        session: &Session,
+        guest: &Guest<'_>,
+    ) -> Result<Option<Precomputed>, Failure> {
+        match (&self.firmware_metadata, self.firmware_digest) {
+            (Some(path), wanted) => from_metadata(path, wanted).map(Some),
+            (None, Some(digest)) => from_image(session, guest, digest).map(Some),
+            (None, None) => Ok(None),
         }
     }
 
     /// Writes what was asked for.
-    pub(super) fn dump(&self, guest: &Guest<'_>, machine: Option<&Machine>) -> Result<(), Failure> {
+    pub(super) fn dump(
+        &self,
+        tee: &Tee,
+        guest: &Guest<'_>,
+        machine: Option<&Machine>,
+    ) -> Result<(), Failure> {
         if let Some(path) = &self.dump_metadata {
             let image = ovmf::image(snp::TEE.name, guest).map_err(Failure::input)?;
             let metadata = ovmf::metadata(image).map_err(Failure::input)?;
@@ -55,13 +76,49 @@ impl Snp {
             write(path, firmware::to_text(&known).map_err(Failure::internal)?.as_bytes())?;
         }
         if let (Some(dir), Some(machine)) = (&self.dump_vmsa, machine) {
-            let [first, other] = snp::vmsas(guest, machine).map_err(Failure::input)?;
+            let vmsas = match tee.name == snp::TEE.name {
+                true => snp::vmsas(guest, machine),
+                false => sev_es::vmsas(guest, machine),
+            };
+            let vmsas = vmsas.map_err(Failure::input)?;
             fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
-            write(&dir.join("vmsa-first.bin"), &first)?;
-            write(&dir.join("vmsa-other.bin"), &other)?;
+            for (vcpu, vmsa) in vmsas.iter().enumerate() {
+                write(&dir.join(format!("vmsa{vcpu}.bin")), vmsa)?;
+            }
         }
         Ok(())
     }
+}
+
+fn from_metadata(path: &Path, wanted: Option<Sha384>) -> Result<Precomputed, Failure> {
+    let name = path.display();
+    let text = fs::read_to_string(path).with_context(|| format!("cannot read {name}"))?;
+    let known = firmware::parse(&text).with_context(|| format!("cannot use {name}"))?;
+    match wanted {
+        Some(wanted) if wanted != known.digest => {
+            let what = anyhow!("{name} is for the firmware {}, not {wanted}", known.digest);
+            Err(Failure::input(what))
+        }
+        _ => Ok(known),
+    }
+}
+
+/// The metadata of a firmware, under a digest that somebody stated for it.
+fn from_image(
+    session: &Session,
+    guest: &Guest<'_>,
+    digest: Sha384,
+) -> Result<Precomputed, Failure> {
+    let image = ovmf::image(snp::TEE.name, guest).map_err(Failure::input)?;
+    let metadata = ovmf::metadata(image).map_err(Failure::input)?;
+    let found = snp::firmware_digest(image);
+    if found != digest {
+        session.output.warn(&format!(
+            "the firmware's own digest is {found}: of it only the metadata is used, under the \
+             digest stated"
+        ));
+    }
+    Ok(Precomputed { digest, metadata })
 }
 
 fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {

@@ -1,20 +1,28 @@
 //! IGVM files: a guest's whole launch as a list of directives (Independent Guest Virtual Machine
-//! format, version 1; crate `igvm_defs` 0.5 documents it).
+//! format, version 1; its structures are those of the crate `igvm_defs`, which specifies it).
 
 use alloc::format;
 use alloc::string::ToString;
 use alloc::vec::Vec;
+use core::mem::offset_of;
+
+use igvm_defs::{
+    IGVM_FIXED_HEADER, IGVM_FORMAT_VERSION_1, IGVM_MAGIC_VALUE, IGVM_VHS_GUEST_POLICY,
+    IGVM_VHS_PAGE_DATA, IGVM_VHS_PARAMETER_AREA, IGVM_VHS_PARAMETER_INSERT, IGVM_VHS_SNP_ID_BLOCK,
+    IGVM_VHS_SUPPORTED_PLATFORM, IGVM_VHS_VARIABLE_HEADER, IGVM_VHS_VP_CONTEXT,
+    IGVM_VHT_OPTIONAL_BIT, IgvmVariableHeaderType as Type, PAGE_SIZE_4K,
+};
+pub use igvm_defs::{IgvmPageDataType as PageType, IgvmPlatformType as PlatformType};
+use zerocopy::FromBytes;
 
 use super::{Error, Reader, Result};
 
 /// Size of a page of data.
 const PAGE: usize = 4096;
+const _: () = assert!(PAGE as u64 == PAGE_SIZE_4K);
 
 /// What a parameter area may measure, so that a file cannot ask for endless pages.
 const MAX_AREA: u64 = 16 << 20;
-
-/// `IGVM_VHT_OPTIONAL_BIT`: a loader that does not know the header may skip it.
-const OPTIONAL: u32 = 1 << 31;
 
 /// A mask that holds on every platform.
 const ANY: u32 = u32::MAX;
@@ -33,12 +41,9 @@ pub struct File<'a> {
 pub struct Platform {
     /// The bit that directives for it carry.
     pub mask: u32,
-    /// Which: 0 native, 1 VSM, 2 SEV-SNP, 3 TDX, 4 SEV, 5 SEV-ES, 6 CCA.
-    pub kind: u8,
+    /// Which platform.
+    pub kind: PlatformType,
 }
-
-/// [`Platform::kind`] of SEV-SNP.
-pub const SEV_SNP: u8 = 2;
 
 /// One header of the file that a launch follows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,6 +61,8 @@ pub struct Directive<'a> {
 pub enum Action<'a> {
     /// Policy of the guest (`IGVM_VHS_GUEST_POLICY`).
     Policy(u64),
+    /// The launch digest that the file's ID block binds the guest to (`IGVM_VHS_SNP_ID_BLOCK`).
+    IdBlock([u8; 48]),
     /// An area that the loader fills (`IGVM_VHS_PARAMETER_AREA`).
     Area {
         /// Its number.
@@ -82,7 +89,7 @@ pub enum Action<'a> {
         state: &'a [u8],
     },
     /// Any other, by its type.
-    Other(u32),
+    Other(Type),
 }
 
 /// A page of data.
@@ -96,8 +103,8 @@ pub struct Page<'a> {
     pub unmeasured: bool,
     /// Shared with the host.
     pub shared: bool,
-    /// 0 normal, 1 secrets, 2 CPUID, 3 CPUID with extended features.
-    pub kind: u16,
+    /// Normal, secrets, CPUID, CPUID with extended features.
+    pub kind: PageType,
 }
 
 impl<'a> File<'a> {
@@ -118,56 +125,63 @@ impl<'a> File<'a> {
 
     fn header(&mut self, bytes: &'a [u8], reader: &mut Reader<'a>) -> Result<()> {
         let offset = reader.offset();
-        let kind = reader.u32("type of a header")?;
-        let length = reader.u32("length of a header")? as usize;
-        let body = reader.offset();
+        let header: IGVM_VHS_VARIABLE_HEADER = read(reader, "a variable header")?;
+        let kind = Type(u32::from_le(header.typ.0) & !IGVM_VHT_OPTIONAL_BIT);
+        let length = u32::from_le(header.length) as usize;
+        let body = Body { bytes, offset: reader.offset(), length };
         // Each header starts at a multiple of 8 bytes.
         reader.take(length.next_multiple_of(8).min(reader.remaining().max(length)), "a header")?;
-        let mut fields = Reader::at(bytes.get(..body + length).unwrap_or_default(), body);
-        if kind & !OPTIONAL == 1 {
-            let mask = fields.u32("mask of a platform")?;
-            fields.u8("highest VTL of a platform")?;
-            let kind = fields.u8("type of a platform")?;
-            self.platforms.push(Platform { mask, kind });
+        if kind == Type::IGVM_VHT_SUPPORTED_PLATFORM {
+            let platform: IGVM_VHS_SUPPORTED_PLATFORM = body.read("a supported platform")?;
+            let mask = u32::from_le(platform.compatibility_mask);
+            self.platforms.push(Platform { mask, kind: platform.platform_type });
             return Ok(());
         }
-        let (mask, action) = directive(bytes, kind & !OPTIONAL, &mut fields)?;
+        let (mask, action) = directive(kind, &body)?;
         self.directives.push(Directive { offset, mask, action });
         Ok(())
     }
 
     /// The mask of the first platform of a kind.
-    pub fn mask(&self, kind: u8) -> Option<u32> {
+    pub fn mask(&self, kind: PlatformType) -> Option<u32> {
         self.platforms.iter().find(|platform| platform.kind == kind).map(|platform| platform.mask)
     }
+}
+
+/// The next structure of the format. Its numbers are little-endian in the file and must be taken
+/// by `from_le`: the crate defines them for little-endian machines.
+fn read<T: FromBytes>(reader: &mut Reader<'_>, what: &'static str) -> Result<T> {
+    let offset = reader.offset();
+    let needed = size_of::<T>();
+    let taken = reader.take(needed, what)?;
+    let short = |_| Error::Truncated { what, offset, needed, available: taken.len() };
+    T::read_from_bytes(taken).map_err(short)
 }
 
 /// Start and end of the variable headers (`IGVM_FIXED_HEADER`).
 fn fixed_header(bytes: &[u8]) -> Result<(usize, usize)> {
     let mut reader = Reader::new(bytes);
-    let magic: [u8; 4] = reader.array("magic of the file")?;
-    if &magic != b"IGVM" {
-        let (found, expected) = (format!("{magic:02x?}"), "\"IGVM\"".to_string());
-        return Err(Error::Value { what: "magic of the file", offset: 0, found, expected });
+    let header: IGVM_FIXED_HEADER = read(&mut reader, "the fixed header")?;
+    if u32::from_le(header.magic) != IGVM_MAGIC_VALUE {
+        let found = format!("{:#010x}", u32::from_le(header.magic));
+        return Err(value("magic of the file", 0, found, "0x4d564749 (IGVM)"));
     }
-    let version = reader.u32("format version")?;
-    if version != 1 {
+    let version = u32::from_le(header.format_version);
+    if version != IGVM_FORMAT_VERSION_1 {
         return Err(value("format version", 4, version, "1"));
     }
-    let start = reader.u32("offset of the variable headers")? as usize;
-    let size = reader.u32("size of the variable headers")? as usize;
-    let total = reader.u32("size of the file")? as usize;
-    let checksum = reader.u32("checksum")?;
+    let total = u32::from_le(header.total_file_size) as usize;
     if total != bytes.len() {
         return Err(value("size of the file", 16, total, &bytes.len().to_string()));
     }
+    let start = u32::from_le(header.variable_header_offset) as usize;
     if start != reader.offset() {
         return Err(value("offset of the variable headers", 8, start, "24"));
     }
+    let size = u32::from_le(header.variable_header_size) as usize;
     Reader::at(bytes, start).take(size, "the variable headers")?;
-    let mut header = bytes.get(..start + size).unwrap_or_default().to_vec();
-    header.iter_mut().skip(20).take(4).for_each(|byte| *byte = 0);
-    let computed = crc32fast::hash(&header);
+    let checksum = u32::from_le(header.checksum);
+    let computed = checksum_of(bytes.get(..start + size).unwrap_or_default());
     match computed == checksum {
         true => Ok((start, start + size)),
         false => {
@@ -176,75 +190,114 @@ fn fixed_header(bytes: &[u8]) -> Result<(usize, usize)> {
     }
 }
 
-fn directive<'a>(bytes: &'a [u8], kind: u32, fields: &mut Reader<'_>) -> Result<(u32, Action<'a>)> {
+/// The checksum over fixed and variable headers, with the checksum itself as zero.
+pub fn checksum_of(headers: &[u8]) -> u32 {
+    const AT: usize = offset_of!(IGVM_FIXED_HEADER, checksum);
+    let mut header = headers.to_vec();
+    header.iter_mut().skip(AT).take(4).for_each(|byte| *byte = 0);
+    crc32fast::hash(&header)
+}
+
+/// What follows a variable header's type and length.
+struct Body<'a> {
+    bytes: &'a [u8],
+    offset: usize,
+    length: usize,
+}
+
+impl<'a> Body<'a> {
+    /// The structure that the body is.
+    fn read<T: FromBytes>(&self, what: &'static str) -> Result<T> {
+        if self.length != size_of::<T>() {
+            let expected = format!("a length of {} bytes", size_of::<T>());
+            return Err(value(what, self.offset - 4, self.length, &expected));
+        }
+        read(&mut Reader::at(self.bytes, self.offset), what)
+    }
+
+    /// The page of the file at `offset`.
+    fn page(&self, offset: u32, what: &'static str) -> Result<&'a [u8]> {
+        Reader::at(self.bytes, offset as usize).take(PAGE, what)
+    }
+
+    /// A guest-physical address of a page, the field at `field`.
+    fn address(&self, gpa: u64, field: usize) -> Result<u64> {
+        let (at, expected) = (self.offset + field, "a multiple of 0x1000");
+        match u64::from_le(gpa) {
+            gpa if gpa % PAGE_SIZE_4K == 0 => Ok(gpa),
+            gpa => Err(value("address of a page", at, format!("{gpa:#x}"), expected)),
+        }
+    }
+}
+
+fn directive<'a>(kind: Type, body: &Body<'a>) -> Result<(u32, Action<'a>)> {
     Ok(match kind {
-        0x101 => {
-            let policy = fields.u64("a guest policy")?;
-            (fields.u32("mask of a guest policy")?, Action::Policy(policy))
+        Type::IGVM_VHT_GUEST_POLICY => {
+            let policy: IGVM_VHS_GUEST_POLICY = body.read("a guest policy")?;
+            let mask = u32::from_le(policy.compatibility_mask);
+            (mask, Action::Policy(u64::from_le(policy.policy)))
         }
-        0x301 => {
-            let at = fields.offset();
-            let size = fields.u64("size of a parameter area")?;
-            let index = fields.u32("number of a parameter area")?;
-            if size > MAX_AREA {
-                return Err(value("size of a parameter area", at, size, "at most 16 MiB"));
-            }
-            (ANY, Action::Area { index, size })
+        Type::IGVM_VHT_SNP_ID_BLOCK => {
+            let block: IGVM_VHS_SNP_ID_BLOCK = body.read("an ID block")?;
+            (u32::from_le(block.compatibility_mask), Action::IdBlock(block.ld))
         }
-        0x302 => page(bytes, fields)?,
-        0x303 => {
-            let gpa = address(fields)?;
-            let mask = fields.u32("mask of a parameter insert")?;
-            let index = fields.u32("number of a parameter area")?;
-            (mask, Action::Insert { index, gpa })
+        Type::IGVM_VHT_PARAMETER_AREA => (ANY, area(body)?),
+        Type::IGVM_VHT_PAGE_DATA => page(body)?,
+        Type::IGVM_VHT_PARAMETER_INSERT => {
+            let insert: IGVM_VHS_PARAMETER_INSERT = body.read("a parameter insert")?;
+            let gpa = body.address(insert.gpa, offset_of!(IGVM_VHS_PARAMETER_INSERT, gpa))?;
+            let index = u32::from_le(insert.parameter_area_index);
+            (u32::from_le(insert.compatibility_mask), Action::Insert { index, gpa })
         }
-        0x304 => vp(bytes, fields)?,
+        Type::IGVM_VHT_VP_CONTEXT => vp(body)?,
         other => (ANY, Action::Other(other)),
     })
 }
 
-fn page<'a>(bytes: &'a [u8], fields: &mut Reader<'_>) -> Result<(u32, Action<'a>)> {
-    let gpa = address(fields)?;
-    let mask = fields.u32("mask of a page")?;
-    let at = fields.u32("file offset of a page")? as usize;
-    let flags_at = fields.offset();
-    let flags = fields.u32("flags of a page")?;
-    let kind = fields.u16("type of a page")?;
+fn area<'a>(body: &Body<'a>) -> Result<Action<'a>> {
+    let area: IGVM_VHS_PARAMETER_AREA = body.read("a parameter area")?;
+    let size = u64::from_le(area.number_of_bytes);
+    if size > MAX_AREA {
+        let at = body.offset + offset_of!(IGVM_VHS_PARAMETER_AREA, number_of_bytes);
+        return Err(value("size of a parameter area", at, size, "at most 16 MiB"));
+    }
+    Ok(Action::Area { index: u32::from_le(area.parameter_area_index), size })
+}
+
+fn page<'a>(body: &Body<'a>) -> Result<(u32, Action<'a>)> {
+    let header: IGVM_VHS_PAGE_DATA = body.read("a page's header")?;
+    let flags: u32 = u32::from_le(u32::from(header.flags));
+    let kind = PageType(u16::from_le(header.data_type.0));
+    // Loaders disagree about pages of 2 MiB (bit 0), of which files hold 4 KiB.
     if flags & 1 != 0 || flags > 7 {
-        return Err(value(
-            "flags of a page",
-            flags_at,
-            format!("{flags:#x}"),
-            "4 KiB: 0, 2, 4 or 6",
-        ));
+        let at = body.offset + offset_of!(IGVM_VHS_PAGE_DATA, flags);
+        let expected = "a page of 4 KiB: 0, 2, 4 or 6";
+        return Err(value("flags of a page", at, format!("{flags:#x}"), expected));
     }
-    if kind > 3 {
-        return Err(value("type of a page", flags_at + 4, kind, "0 to 3"));
+    if kind.0 > PageType::CPUID_XF.0 {
+        let at = body.offset + offset_of!(IGVM_VHS_PAGE_DATA, data_type);
+        return Err(value("type of a page", at, kind.0, "0 to 3"));
     }
-    let data = (at != 0).then(|| Reader::at(bytes, at).take(PAGE, "data of a page")).transpose()?;
+    let gpa = body.address(header.gpa, offset_of!(IGVM_VHS_PAGE_DATA, gpa))?;
+    let at = u32::from_le(header.file_offset);
+    let data = (at != 0).then(|| body.page(at, "data of a page")).transpose()?;
     let (unmeasured, shared) = (flags & 2 != 0, flags & 4 != 0);
-    Ok((mask, Action::Page(Page { gpa, data, unmeasured, shared, kind })))
+    let page = Page { gpa, data, unmeasured, shared, kind };
+    Ok((u32::from_le(header.compatibility_mask), Action::Page(page)))
 }
 
-fn vp<'a>(bytes: &'a [u8], fields: &mut Reader<'_>) -> Result<(u32, Action<'a>)> {
-    let gpa = fields.u64("address of a vCPU's state")?;
-    let mask = fields.u32("mask of a vCPU's state")?;
-    let at = fields.u32("file offset of a vCPU's state")? as usize;
-    let index = fields.u16("number of a vCPU")?;
-    let state = Reader::at(bytes, at).take(PAGE, "a vCPU's state")?;
-    Ok((mask, Action::Vp { index, gpa, state }))
-}
-
-/// A guest-physical address of a page.
-fn address(fields: &mut Reader<'_>) -> Result<u64> {
-    let at = fields.offset();
-    let gpa = fields.u64("address of a page")?;
-    match gpa % PAGE as u64 {
-        0 => Ok(gpa),
-        _ => Err(value("address of a page", at, format!("{gpa:#x}"), "a multiple of 0x1000")),
-    }
+fn vp<'a>(body: &Body<'a>) -> Result<(u32, Action<'a>)> {
+    // The structure's own size is that of its fields, which are not padded to 8 bytes.
+    let header: IGVM_VHS_VP_CONTEXT = body.read("a vCPU's state")?;
+    let index = u16::from_le(header.vp_index);
+    let state = body.page(u32::from_le(header.file_offset), "a vCPU's state")?;
+    let gpa = header.gpa.get();
+    Ok((u32::from_le(header.compatibility_mask), Action::Vp { index, gpa, state }))
 }
 
 fn value(what: &'static str, offset: usize, found: impl ToString, expected: &str) -> Error {
     Error::Value { what, offset, found: found.to_string(), expected: expected.to_string() }
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -187,6 +187,18 @@ fn number(image: &[u8], entry: &Entry<'_>, what: &'static str) -> Result<u32> {
     Reader::at(image, entry.offset).u32(what)
 }
 
+/// Entry point of an SVSM, relative to the start of `image`.
+///
+/// # Errors
+/// The image has no valid table, or one that does not say.
+pub fn svsm_entry(image: &[u8]) -> Result<u32> {
+    let entry = find(&table(image)?, SVSM_INFO).ok_or_else(|| {
+        let why = format!("the table at the end of the image has no {SVSM_INFO} (svsm.bin has)");
+        Error::Missing { what: "entry point of an SVSM", why }
+    })?;
+    number(image, &entry, "the SVSM's entry point")
+}
+
 fn area(image: &[u8], entry: &Entry<'_>, what: &'static str) -> Result<Area> {
     exactly(entry, 8, what)?;
     let mut reader = Reader::at(image, entry.offset);

@@ -61,7 +61,9 @@ fn word_bits(word: &str) -> Option<u64> {
             u64::from(major.parse::<u8>().ok()?) << 8 | u64::from(minor.parse::<u8>().ok()?),
         );
     }
-    POLICY.iter().find(|(_, name)| *name == word).map(|(bit, _)| 1 << bit)
+    let numbered = || word.strip_prefix("bit-")?.parse::<u8>().ok().filter(|bit| *bit >= 16);
+    let bit = POLICY.iter().find(|(_, name)| *name == word).map(|(bit, _)| *bit);
+    1_u64.checked_shl(bit.or_else(numbered)?.into())
 }
 
 /// The names of a policy's bits, in order; bits without a name by their number.
@@ -115,15 +117,20 @@ pub fn payload(block: &IdBlock) -> &[u8] {
 
 /// Authentication of `block` by the ID key's owner, and of that key by its author if there is one.
 pub fn sign(block: &IdBlock, id_key: &SigningKey, author_key: Option<&SigningKey>) -> IdAuth {
-    let public = public_key(id_key.verifying_key());
+    let id = Signed::by(id_key, payload(block));
+    let public = public_key(&id.key);
+    authentication(&id, author_key.map(|key| Signed::by(key, public.as_bytes())).as_ref())
+}
+
+fn authentication(id: &Signed, author: Option<&Signed>) -> IdAuth {
     let mut auth = IdAuth::new_zeroed();
     auth.id_key_algo = 1.into();
-    auth.id_key = public;
-    auth.id_block_sig = signature(&id_key.sign(block.as_bytes()));
-    if let Some(author) = author_key {
+    auth.id_key = public_key(&id.key);
+    auth.id_block_sig = signature(&id.signature);
+    if let Some(author) = author {
         auth.auth_key_algo = 1.into();
-        auth.author_key = public_key(author.verifying_key());
-        auth.id_key_sig = signature(&author.sign(public.as_bytes()));
+        auth.author_key = public_key(&author.key);
+        auth.id_key_sig = signature(&author.signature);
     }
     auth
 }
@@ -137,25 +144,24 @@ pub struct Signed {
     pub signature: Ecdsa,
 }
 
+impl Signed {
+    /// `bytes` signed by `key`, deterministically (RFC 6979).
+    pub fn by(key: &SigningKey, bytes: &[u8]) -> Self {
+        Self { key: *key.verifying_key(), signature: key.sign(bytes) }
+    }
+}
+
 /// As [`sign`], from signatures made elsewhere: by the ID key over [`payload`], and by the author
 /// key over the ID key's 0x404 bytes.
 ///
 /// # Errors
 /// A signature that does not fit its key and what it should cover.
 pub fn assemble(block: &IdBlock, id: &Signed, author: Option<&Signed>) -> Result<IdAuth> {
-    let public = public_key(&id.key);
     verify(id, block.as_bytes(), "the ID block")?;
-    let mut auth = IdAuth::new_zeroed();
-    auth.id_key_algo = 1.into();
-    auth.id_key = public;
-    auth.id_block_sig = signature(&id.signature);
     if let Some(author) = author {
-        verify(author, public.as_bytes(), "the ID key")?;
-        auth.auth_key_algo = 1.into();
-        auth.author_key = public_key(&author.key);
-        auth.id_key_sig = signature(&author.signature);
+        verify(author, public_key(&id.key).as_bytes(), "the ID key")?;
     }
-    Ok(auth)
+    Ok(authentication(id, author))
 }
 
 fn verify(signed: &Signed, bytes: &[u8], what: &str) -> Result<()> {
@@ -193,7 +199,8 @@ mod tests {
         assert_eq!(policy("abi=1.55,smt,debug"), Ok(0xb_0137));
         assert_eq!(policy_names(0xb_0137), ["abi=1.55", "smt", "reserved-one", "debug"]);
         assert_eq!(policy_names(1 << 40), ["bit-40"]);
-        for wrong in ["0x10000", "smt,dbg", "", "abi=1", "abi=256.0"] {
+        assert_eq!(policy("smt,bit-40"), Ok(0x3_0000 | 1 << 40));
+        for wrong in ["0x10000", "smt,dbg", "", "abi=1", "abi=256.0", "bit-64", "bit-3"] {
             assert!(policy(wrong).is_err(), "{wrong}");
         }
     }
@@ -203,10 +210,7 @@ mod tests {
         let block = block(Sha384::of(b"guest"), 0x3_0000);
         let auth = sign(&block, &key(1), Some(&key(2)));
         assert_eq!(auth, sign(&block, &key(1), Some(&key(2))));
-        let signed = |by: u8, bytes: &[u8]| {
-            let key = key(by);
-            Signed { key: *key.verifying_key(), signature: key.sign(bytes) }
-        };
+        let signed = |by: u8, bytes: &[u8]| Signed::by(&key(by), bytes);
         let (id, author) = (signed(1, payload(&block)), signed(2, auth.id_key.as_bytes()));
         assert_eq!(assemble(&block, &id, Some(&author)), Ok(auth));
         let altered = IdBlock { guest_svn: 1.into(), ..block };

@@ -1,6 +1,8 @@
 //! An SNP firmware by its digest and metadata, as JSON: enough to compute every measurement of it,
 //! so that a verifier needs no binary.
 
+mod go;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Error, Result};
@@ -52,16 +54,20 @@ pub fn to_text(firmware: &Precomputed) -> Result<String> {
     text.map(|text| text + "\n")
 }
 
-/// The firmware that a JSON text describes.
+/// The firmware that a JSON text describes: one of [`to_text`], or of `sev-snp-measure-go`.
 ///
 /// # Errors
 /// The text is no such JSON, or names a type of section that does not exist.
 pub fn parse(text: &str) -> Result<Precomputed> {
-    let form: Form = serde_json::from_str(text).map_err(|error| Error::Value {
+    let ours = |error: serde_json::Error| Error::Value {
         what: "metadata of a firmware".to_string(),
         expected: "the JSON of `measure --dump-metadata`".to_string(),
         found: error.to_string(),
-    })?;
+    };
+    let form = match serde_json::from_str::<go::Form>(text) {
+        Ok(form) => form.into_form()?,
+        Err(_) => serde_json::from_str::<Form>(text).map_err(ours)?,
+    };
     let digest = form.digest.parse().map_err(|error: crate::digest::Error| Error::Value {
         what: "digest of the firmware".to_string(),
         expected: "96 hexadecimal digits".to_string(),

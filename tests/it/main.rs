@@ -1,5 +1,6 @@
 //! Integration tests, one file a subject, one binary.
 
+mod amd;
 mod boots;
 mod build;
 mod cli;

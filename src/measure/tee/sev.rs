@@ -6,11 +6,11 @@ use alloc::vec::Vec;
 
 use zerocopy::IntoBytes as _;
 
-use crate::digest::Sha256;
+use crate::digest::{Prefix256, Sha256};
 use crate::format::ovmf::{SevMetadata, has_table};
 use crate::measure::guest::{CMDLINE, FIRMWARE, INITRD, KERNEL, VARS};
 use crate::measure::machine::{CPU, CPU_SIGNATURE, VCPUS};
-use crate::measure::vmm::{HOST_KERNEL, sev};
+use crate::measure::vmm::HOST_KERNEL;
 use crate::measure::{Confidence, Guest, Machine, Measurement, Register, Result, Tee, ovmf};
 
 /// The row.
@@ -32,26 +32,25 @@ fn expect(guest: &Guest<'_>, machines: &[Machine]) -> Result<Vec<Measurement>> {
         true => ovmf::metadata(image)?,
         false => SevMetadata::default(),
     };
-    let digest = digest(guest, image, &metadata, TEE.name, &[]);
+    let digest = prefix(guest, image, &metadata, TEE.name).digest([]);
+    let doubts = ovmf::doubts(TEE.name, guest, &metadata);
     let one = |machine| {
         ovmf::launch(TEE.name, machine)?;
-        Ok(measurement(digest, ovmf::doubts(TEE.name, guest, &metadata)))
+        Ok(measurement(digest, doubts.clone()))
     };
     machines.iter().map(one).collect()
 }
 
-/// SHA-256 of firmware, table of hashes and VMSAs, in the order in which QEMU launches them.
-pub(super) fn digest(
+/// SHA-256 of firmware and table of hashes, as far as QEMU launches them before any VMSA.
+pub(super) fn prefix(
     guest: &Guest<'_>,
     image: &[u8],
     metadata: &SevMetadata,
     tee: &str,
-    vmsas: &[Vec<u8>],
-) -> Sha256 {
+) -> Prefix256 {
     let hashes = ovmf::hashes(tee, guest, metadata);
     let hashes = hashes.as_ref().map(|table| table.as_bytes());
-    let vmsas = vmsas.iter().map(Vec::as_slice);
-    Sha256::of_parts([image].into_iter().chain(hashes).chain(vmsas))
+    Prefix256::of([image].into_iter().chain(hashes))
 }
 
 pub(super) fn measurement(digest: Sha256, warnings: Vec<alloc::string::String>) -> Measurement {
@@ -61,15 +60,4 @@ pub(super) fn measurement(digest: Sha256, warnings: Vec<alloc::string::String>) 
         confidence: Confidence::ToolsAgree,
         ..Measurement::default()
     }
-}
-
-/// Bytes of the VMSAs of `machine`.
-pub(super) fn vmsas(
-    launch: &sev::Launch,
-    machine: &Machine,
-    (eip, features): (u32, u64),
-) -> Vec<Vec<u8>> {
-    let cpu = machine.cpu.as_ref();
-    let count = machine.vcpus.unwrap_or(1);
-    (0..count).map(|index| sev::bytes(&launch.vmsa(index, eip, features, cpu))).collect()
 }

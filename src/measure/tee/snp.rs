@@ -1,24 +1,28 @@
 //! SEV-SNP: a chain of SHA-384 over PAGE_INFO structures (AMD 56860, SEV-SNP firmware ABI, section
 //! 8.17.2). `docs/measure/sev-snp.md`.
 
-use alloc::borrow::Cow;
+mod chain;
+mod igvm;
+mod seed;
+mod svsm;
+
+pub use chain::Chain;
+pub use seed::{SEED, Seed};
+pub use svsm::{BUG_COMPATIBLE, SVSM, VARS_SIZE};
+
 use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::{String, ToString as _};
 use alloc::vec;
 use alloc::vec::Vec;
 
-use zerocopy::little_endian::{U16, U64};
-use zerocopy::{Immutable, IntoBytes, Unaligned};
-
 use crate::digest::Sha384;
 use crate::format::ovmf::SevMetadata;
 use crate::format::vmsa::FEATURES;
 use crate::measure::guest::{CMDLINE, FIRMWARE, IGVM, INITRD, KERNEL, VARS};
 use crate::measure::machine::{CPU, CPU_SIGNATURE, Kind, VCPUS};
-use crate::measure::page::{Action, Step};
+use crate::measure::vmm::HOST_KERNEL;
 use crate::measure::vmm::sev::{self, Launch, Rdx};
-use crate::measure::vmm::{Effect, HOST_KERNEL};
 use crate::measure::{
     Confidence, Error, Guest, Machine, Measurement, Register, Result, Setting, Tee, ovmf,
 };
@@ -39,8 +43,17 @@ pub const TEE: Tee = Tee {
         "cloud-hypervisor-kvm",
         "cloud-hypervisor-mshv",
     ],
-    takes: &[VCPUS, CPU, CPU_SIGNATURE, GUEST_FEATURES, HOST_KERNEL, SEED],
-    reads: &[FIRMWARE, VARS, KERNEL, INITRD, CMDLINE, IGVM],
+    takes: &[
+        VCPUS,
+        CPU,
+        CPU_SIGNATURE,
+        GUEST_FEATURES,
+        HOST_KERNEL,
+        SEED,
+        VARS_SIZE,
+        BUG_COMPATIBLE,
+    ],
+    reads: &[FIRMWARE, VARS, KERNEL, INITRD, CMDLINE, IGVM, SVSM],
     registers: &["measurement"],
     expect,
 };
@@ -51,132 +64,6 @@ pub const GUEST_FEATURES: Setting = Setting {
     about: "SEV features of every vCPU: 0x1 is SNPActive, 0x20 DebugSwap",
     kind: Kind::Number,
 };
-
-/// A launch up to the VMSAs, in place of files.
-pub const SEED: Setting = Setting {
-    name: "seed",
-    about: "In place of files: before_vmsas:first_vmsa:other_vmsa, as --parts shows them",
-    kind: Kind::Text,
-};
-
-/// PAGE_INFO (AMD 56860, section 8.17.2, table 67): what each launched page adds to the digest.
-#[derive(Debug, Clone, Copy, IntoBytes, Immutable, Unaligned)]
-#[repr(C)]
-struct PageInfo {
-    digest_cur: [u8; 48],
-    contents: [u8; 48],
-    length: U16,
-    page_type: u8,
-    imi_page: u8,
-    reserved: u8,
-    vmpl_perms: [u8; 3],
-    gpa: U64,
-}
-
-const _: () = assert!(size_of::<PageInfo>() == 0x70);
-
-/// The launch digest as it grows. Equal pages are hashed once: more than half of an OVMF is 0xff.
-#[derive(Debug, Clone)]
-pub struct Chain<'a> {
-    digest: Sha384,
-    known: BTreeMap<Cow<'a, [u8]>, Sha384>,
-}
-
-impl<'a> Chain<'a> {
-    /// A chain that holds `digest`: [`Sha384::ZERO`] for a new guest.
-    pub fn new(digest: Sha384) -> Self {
-        Self { digest, known: BTreeMap::new() }
-    }
-
-    /// The digest so far.
-    pub fn digest(&self) -> Sha384 {
-        self.digest
-    }
-
-    /// Launches the page of one step.
-    pub fn launch(&mut self, step: Step<'a>) {
-        let (page_type, contents) = match step.action {
-            Action::Normal(page) => (1, self.contents(page)),
-            Action::Vmsa(page) => (2, self.contents(page)),
-            Action::Zero => (3, Sha384::ZERO),
-            Action::Unmeasured | Action::Add => (4, Sha384::ZERO),
-            Action::Secrets => (5, Sha384::ZERO),
-            Action::Cpuid => (6, Sha384::ZERO),
-            Action::Extend(_) => return, // a step of TDX alone
-        };
-        self.digest = next(self.digest, page_type, contents, step.gpa);
-    }
-
-    fn contents(&mut self, page: Cow<'a, [u8]>) -> Sha384 {
-        if let Some(known) = self.known.get(&page) {
-            return *known;
-        }
-        let digest = Sha384::of(&page);
-        self.known.insert(page, digest);
-        digest
-    }
-}
-
-/// The digest after a page of `page_type` with the digest `contents` at `gpa`.
-fn next(digest: Sha384, page_type: u8, contents: Sha384, gpa: u64) -> Sha384 {
-    let info = PageInfo {
-        digest_cur: digest.0,
-        contents: contents.0,
-        length: 0x70.into(),
-        page_type,
-        imi_page: 0,
-        reserved: 0,
-        vmpl_perms: [0; 3],
-        gpa: gpa.into(),
-    };
-    Sha384::of(info.as_bytes())
-}
-
-/// All that a launch needs, from which the digest of any number of vCPUs follows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Seed {
-    /// Digest before the first VMSA.
-    pub before: Sha384,
-    /// SHA-384 of the first vCPU's VMSA.
-    pub first: Sha384,
-    /// SHA-384 of every other vCPU's VMSA.
-    pub other: Sha384,
-    /// Where VMSAs are launched.
-    pub gpa: u64,
-}
-
-impl Seed {
-    /// The seed that `text` states: three digests with colons between, in the order of the fields.
-    ///
-    /// # Errors
-    /// It is no three digests of 48 bytes.
-    pub fn parse(text: &str, gpa: u64) -> Result<Self> {
-        let digests: Vec<Sha384> = text.split(':').filter_map(|part| part.parse().ok()).collect();
-        match (digests.as_slice(), text.split(':').count()) {
-            (&[before, first, other], 3) => Ok(Self { before, first, other, gpa }),
-            _ => Err(Error::Setting {
-                name: SEED.name.to_string(),
-                found: text.to_string(),
-                expected: "before_vmsas:first_vmsa:other_vmsa, 96 hexadecimal digits each".into(),
-            }),
-        }
-    }
-
-    /// The digest after every number of vCPUs from 1 on.
-    pub fn digests(self) -> impl Iterator<Item = Sha384> {
-        const VMSA: u8 = 2;
-        let first = next(self.before, VMSA, self.first, self.gpa);
-        core::iter::successors(Some(first), move |digest| {
-            Some(next(*digest, VMSA, self.other, self.gpa))
-        })
-    }
-
-    /// The digest of a machine with `vcpus` vCPUs, at least one.
-    pub fn digest(self, vcpus: u32) -> Sha384 {
-        let wanted = usize::try_from(vcpus.saturating_sub(1)).unwrap_or(usize::MAX);
-        self.digests().nth(wanted).unwrap_or(self.before)
-    }
-}
 
 /// The digest after the pages of a firmware: the part `firmware`, known to other tools as «OVMF
 /// hash».
@@ -230,26 +117,44 @@ fn pages(launch: &Launch, metadata: &SevMetadata, machine: &Machine) -> Result<[
     Ok([0, 1].map(|index| sev::bytes(&launch.vmsa(index, eip, features, cpu))))
 }
 
-/// The VMSAs of `guest` on `machine`, as they are measured: of the first vCPU, and of any other.
+/// The VMSA of every vCPU of `guest` on `machine` in order, as they are measured.
 ///
 /// # Errors
 /// As for the digest.
-pub fn vmsas(guest: &Guest<'_>, machine: &Machine) -> Result<[Vec<u8>; 2]> {
+pub fn vmsas(guest: &Guest<'_>, machine: &Machine) -> Result<Vec<Vec<u8>>> {
+    if let Some(file) = guest.igvm {
+        return igvm::vmsas(file, machine);
+    }
+    if let Some(image) = guest.file(SVSM.name) {
+        return svsm::vmsas(guest, image, machine);
+    }
     let metadata = match guest.precomputed {
         Some(known) => known.metadata.clone(),
         None => ovmf::metadata(ovmf::image(TEE.name, guest)?)?,
     };
-    pages(ovmf::launch(TEE.name, machine)?, &metadata, machine)
+    let [first, other] = pages(ovmf::launch(TEE.name, machine)?, &metadata, machine)?;
+    let others = vcpus(TEE.name, machine)? - 1;
+    Ok([first].into_iter().chain(vec![other; others as usize]).collect())
 }
 
 /// Machines differ in few things, so little is computed for each: the firmware once, the sections
 /// once a VMM, the VMSAs once a model, and the rest is one step of the chain for each vCPU.
 fn expect(guest: &Guest<'_>, machines: &[Machine]) -> Result<Vec<Measurement>> {
     if machines.iter().any(|machine| machine.settings.contains_key(SEED.name)) {
-        return machines.iter().map(expect_seed).collect();
+        return machines.iter().map(seed::expect).collect();
     }
-    if let Some(igvm) = guest.igvm {
-        return machines.iter().map(|machine| expect_igvm(guest, igvm, machine)).collect();
+    if let Some(file) = guest.igvm {
+        return machines.iter().map(|machine| igvm::expect(guest, file, machine)).collect();
+    }
+    if let Some(image) = guest.file(SVSM.name) {
+        return svsm::expect(guest, image, machines);
+    }
+    if let Some(machine) = machines.iter().find(|machine| is_for_svsm(machine)) {
+        return Err(Error::Missing {
+            tee: TEE.name,
+            what: "an SVSM",
+            why: format!("`{}` has settings for one; give --svsm svsm.bin", machine.vmm),
+        });
     }
     let prepared = Prepared::of(guest)?;
     let mut sections = BTreeMap::new();
@@ -284,57 +189,18 @@ fn measurement(
     let mut warnings = prepared.doubts.clone();
     warnings.extend(ovmf::machine_doubts(machine));
     warnings.extend(feature_doubts(machine));
-    let parts = [
-        ("firmware", prepared.digest),
-        ("before_vmsas", seed.before),
-        ("first_vmsa", seed.first),
-        ("other_vmsa", seed.other),
-    ];
+    let firmware = Register::new("firmware", prepared.digest);
     Measurement {
         registers: vec![Register::new("measurement", digest)],
-        parts: parts.map(|(name, value)| Register::new(name, value)).into(),
+        parts: [firmware].into_iter().chain(seed.parts()).collect(),
         warnings,
         confidence: Confidence::ToolsAgree,
         ..Measurement::default()
     }
 }
 
-/// The last steps alone, from a seed that an earlier measurement showed.
-fn expect_seed(machine: &Machine) -> Result<Measurement> {
-    let launch = ovmf::launch(TEE.name, machine)?;
-    let gpa = (launch.vmsa_gpa)(machine.cpu.as_ref());
-    let seed = Seed::parse(machine.text(SEED.name).unwrap_or_default(), gpa)?;
-    let digest = seed.digest(vcpus(TEE.name, machine)?);
-    Ok(Measurement {
-        registers: vec![Register::new("measurement", digest)],
-        confidence: Confidence::ToolsAgree,
-        ..Measurement::default()
-    })
-}
-
-/// An IGVM file carries the whole launch, firmware included.
-fn expect_igvm(guest: &Guest<'_>, igvm: &[u8], machine: &Machine) -> Result<Measurement> {
-    let profile = ovmf::profile_of(machine)?;
-    if let Some(epoch) = profile.lacks(TEE.name, machine, Effect::Igvm) {
-        return Err(ovmf::too_early(TEE.name, machine, epoch));
-    }
-    let rules = profile.igvm.ok_or_else(|| Error::Unsupported {
-        what: format!("an IGVM file under `{}`", machine.vmm),
-        why: "how it loads one is not known".to_string(),
-    })?;
-    let mut chain = Chain::new(Sha384::ZERO);
-    crate::measure::vmm::igvm::steps(rules, igvm, machine)?
-        .into_iter()
-        .for_each(|s| chain.launch(s));
-    let beside = guest.firmware.or(guest.kernel).or(guest.initrd).is_some();
-    let warning =
-        "firmware, kernel and initrd beside an IGVM file are not measured: they are left out";
-    Ok(Measurement {
-        registers: vec![Register::new("measurement", chain.digest())],
-        warnings: beside.then(|| warning.to_string()).into_iter().collect(),
-        confidence: Confidence::ToolsAgree,
-        ..Measurement::default()
-    })
+fn is_for_svsm(machine: &Machine) -> bool {
+    [VARS_SIZE, BUG_COMPATIBLE].iter().any(|setting| machine.settings.contains_key(setting.name))
 }
 
 fn feature_doubts(machine: &Machine) -> Vec<String> {

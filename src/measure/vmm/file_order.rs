@@ -15,5 +15,5 @@ pub const IGVM: Rules = Rules {
     empty: Empty::Normal,
     whole_areas: false,
     skips_shared: false,
-    vps: Vps::File,
+    vps: Vps::FileWhole,
 };

@@ -12,7 +12,7 @@ use zerocopy::{FromBytes as _, IntoBytes as _};
 
 use super::sev::{Launch, pages_from};
 use crate::format;
-use crate::format::igvm::{Action as Header, Directive, File, Page, SEV_SNP};
+use crate::format::igvm::{Action as Header, Directive, File, Page, PageType, PlatformType};
 use crate::format::vmsa::Vmsa;
 use crate::measure::page::{Action, PAGE_SIZE, Step};
 use crate::measure::{Error, Machine, Result};
@@ -57,10 +57,15 @@ pub enum Empty {
 pub enum Vps {
     /// The file, at their place and address in it.
     File,
+    /// Likewise, those for SEV-ES included: the mask of registers is ignored.
+    FileWhole,
     /// The file, as KVM changes them, behind everything else; vCPUs that the file leaves out start
     /// as the launch of a firmware lets the first one.
     Kvm(&'static Launch),
 }
+
+/// The platform type of SEV-ES, which `igvm_defs` holds to be unstable.
+const SEV_ES: PlatformType = PlatformType(5);
 
 /// Pages that one launch may have: 4 GiB.
 const MAX_STEPS: usize = 1 << 20;
@@ -71,11 +76,11 @@ const MAX_STEPS: usize = 1 << 20;
 /// The file does not support SEV-SNP, or asks for what the VMM cannot do.
 pub fn steps<'a>(rules: &Rules, bytes: &'a [u8], machine: &Machine) -> Result<Vec<Step<'a>>> {
     let file = File::parse(bytes).map_err(input)?;
-    let mask = file.mask(SEV_SNP).ok_or_else(|| {
+    let mask = file.mask(PlatformType::SEV_SNP).ok_or_else(|| {
         let why = "none of its supported platforms is SEV-SNP".to_string();
         input(format::Error::Missing { what: "platform", why })
     })?;
-    let directives: Vec<_> = file.directives.iter().filter(|d| d.mask & mask != 0).collect();
+    let directives = wanted(rules, &file, mask);
     let mut steps = match rules.order {
         Order::Queued => queued(rules, &directives)?,
         Order::File | Order::Address => in_order(rules, &directives)?,
@@ -93,27 +98,43 @@ fn input(error: format::Error) -> Error {
     Error::Input { input: "igvm", error }
 }
 
+/// A directive and its number in the file.
+type Numbered<'f, 'a> = (usize, &'f Directive<'a>);
+
+/// The directives of `file` that hold for the platform with `mask`.
+fn wanted<'f, 'a>(rules: &Rules, file: &'f File<'a>, mask: u32) -> Vec<Numbered<'f, 'a>> {
+    let vps = match rules.vps {
+        Vps::FileWhole => mask | file.mask(SEV_ES).unwrap_or_default(),
+        Vps::File | Vps::Kvm(_) => mask,
+    };
+    let wanted = |directive: &Directive<'_>| match directive.action {
+        Header::Vp { .. } => directive.mask & vps != 0,
+        _ => directive.mask & mask != 0,
+    };
+    file.directives.iter().enumerate().filter(|(_, directive)| wanted(directive)).collect()
+}
+
 /// Sizes of the parameter areas by number.
 type Areas = BTreeMap<u32, u64>;
 
-fn areas(directives: &[&Directive<'_>]) -> Areas {
-    let area = |directive: &&Directive<'_>| match directive.action {
+fn areas(directives: &[Numbered<'_, '_>]) -> Areas {
+    let area = |(_, directive): &Numbered<'_, '_>| match directive.action {
         Header::Area { index, size } => Some((index, size)),
         _ => None,
     };
     directives.iter().filter_map(area).collect()
 }
 
-fn in_order<'a>(rules: &Rules, directives: &[&Directive<'a>]) -> Result<Vec<Step<'a>>> {
+fn in_order<'a>(rules: &Rules, directives: &[Numbered<'_, 'a>]) -> Result<Vec<Step<'a>>> {
     let areas = areas(directives);
     let mut steps = Vec::new();
-    for directive in directives {
+    for (_, directive) in directives {
         match directive.action {
             Header::Page(page) => steps.extend(load(rules, page)),
             Header::Insert { index, gpa } => {
                 steps.extend(insert(rules, &areas, directive.offset, (index, gpa))?);
             }
-            Header::Vp { gpa, state, .. } if matches!(rules.vps, Vps::File) => {
+            Header::Vp { gpa, state, .. } if !matches!(rules.vps, Vps::Kvm(_)) => {
                 steps.push(Step { gpa, action: Action::Vmsa(Cow::Borrowed(state)) });
             }
             _ => {}
@@ -123,21 +144,23 @@ fn in_order<'a>(rules: &Rules, directives: &[&Directive<'a>]) -> Result<Vec<Step
     Ok(steps)
 }
 
-/// QEMU `backends/igvm.c`: pages wait as long as the next header is a page that continues the run;
-/// what is inserted meanwhile goes first.
-fn queued<'a>(rules: &Rules, directives: &[&Directive<'a>]) -> Result<Vec<Step<'a>>> {
+/// QEMU `backends/igvm.c` (`qigvm_process_mem_page`): pages wait as long as the next header of the
+/// file is a page that continues the run; what is inserted meanwhile goes first.
+fn queued<'a>(rules: &Rules, directives: &[Numbered<'_, 'a>]) -> Result<Vec<Step<'a>>> {
     let areas = areas(directives);
     let (mut steps, mut waiting): (Vec<Step<'a>>, Vec<Page<'a>>) = (Vec::new(), Vec::new());
-    let mut last = None;
-    for (place, directive) in directives.iter().enumerate() {
+    let mut last: Option<Numbered<'_, 'a>> = None;
+    for (number, directive) in directives {
         match directive.action {
             Header::Page(page) => {
-                let next_to = place.checked_sub(1) == last;
-                if !waiting.last().is_some_and(|before| next_to && continues(before, &page)) {
+                let next = last.is_some_and(|(before, header)| {
+                    before + 1 == *number && header.mask == directive.mask
+                });
+                if !waiting.last().is_some_and(|before| next && continues(before, &page)) {
                     steps.extend(waiting.drain(..).filter_map(|page| load(rules, page)));
                 }
                 waiting.push(page);
-                last = Some(place);
+                last = Some((*number, directive));
             }
             Header::Insert { index, gpa } => {
                 steps.extend(insert(rules, &areas, directive.offset, (index, gpa))?);
@@ -161,8 +184,8 @@ fn load<'a>(rules: &Rules, page: Page<'a>) -> Option<Step<'a>> {
         return None;
     }
     let action = match (page.kind, page.data) {
-        (1, _) => Action::Secrets,
-        (2 | 3, _) => Action::Cpuid,
+        (PageType::SECRETS, _) => Action::Secrets,
+        (PageType::CPUID_DATA | PageType::CPUID_XF, _) => Action::Cpuid,
         _ if page.unmeasured => Action::Unmeasured,
         (_, Some(data)) => Action::Normal(Cow::Borrowed(data)),
         (_, None) if rules.empty == Empty::Zero => Action::Zero,
@@ -207,11 +230,11 @@ fn bounded(steps: usize, offset: usize) -> Result<()> {
 /// VMSAs as KVM measures them: MCE in CR4 and the reserved bit of RFLAGS are set, at KVM's address.
 fn kvm_vps<'a>(
     launch: &Launch,
-    directives: &[&Directive<'a>],
+    directives: &[Numbered<'_, 'a>],
     machine: &Machine,
 ) -> Result<Vec<Step<'a>>> {
     let mut contexts = BTreeMap::new();
-    for directive in directives {
+    for (_, directive) in directives {
         if let Header::Vp { index, state, .. } = directive.action {
             contexts.insert(u32::from(index), context(state));
         }
@@ -259,3 +282,6 @@ fn no_cpu(index: u32) -> Error {
     );
     Error::Missing { tee: "sev-snp", what: "a CPU model", why }
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,6 +12,7 @@ pub mod qemu;
 pub mod qemu_legacy_vm;
 pub mod realm;
 pub mod sev;
+pub mod svsm;
 pub mod tdvf;
 pub mod vanadium;
 

@@ -1,6 +1,7 @@
 //! IGVM files: platforms, and every directive in order.
 
 use super::Facts;
+use crate::digest::Sha384;
 use crate::format::igvm::{Action, Directive, File, Page};
 use crate::format::vmsa::Vmsa;
 
@@ -12,7 +13,7 @@ pub(super) fn inspect(bytes: &[u8]) -> anyhow::Result<Facts> {
     const PLATFORMS: [&str; 7] = ["native", "VSM", "SEV-SNP", "TDX", "SEV", "SEV-ES", "CCA"];
     let file = File::parse(bytes)?;
     let platforms = file.platforms.iter().map(|platform| {
-        let name = PLATFORMS.get(usize::from(platform.kind)).unwrap_or(&"unknown");
+        let name = PLATFORMS.get(usize::from(platform.kind.0)).unwrap_or(&"unknown");
         format!("{name}, mask {:#x}", platform.mask)
     });
     Ok(Facts::default()
@@ -29,14 +30,15 @@ fn directive(directive: &Directive<'_>) -> String {
         Action::Vp { index, gpa, state } => {
             format!("vCPU {index}, VMSA at {gpa:#x}{}", start(state))
         }
-        Action::Other(kind) => format!("header of type {kind:#x}"),
+        Action::IdBlock(digest) => format!("ID block for {}", Sha384(*digest)),
+        Action::Other(kind) => format!("{kind:?}"),
     };
     format!("{what} (mask {:#x})", directive.mask)
 }
 
 fn page(page: &Page<'_>) -> String {
     let kind = ["page", "secrets page", "CPUID page", "CPUID page, extended"];
-    let kind = kind.get(usize::from(page.kind)).unwrap_or(&"page");
+    let kind = kind.get(usize::from(page.kind.0)).unwrap_or(&"page");
     let notes = [
         (page.data.is_none(), ", no data"),
         (page.unmeasured, ", unmeasured"),

@@ -201,74 +201,85 @@ fn versions_decide_the_launch() {
     assert!(error.to_string().contains("since 9.1: the object sev-snp-guest"), "{error}");
 }
 
-/// Made with `sev-snp-measure` 0.0.13 on the same two files: as it is, and with its misspelt
-/// keyword argument (`fcw` for `x87_fcw`) mended.
-#[test]
-fn a_raw_svsm() {
+/// An `svsm.bin` of two pages.
+fn svsm() -> Vec<u8> {
     let sections = [[0x80_6000, 0x1000, 2], [0x80_7000, 0x1000, 3], [0x80_8000, 0x3000, 1]];
     let (distance, start) = (8192_u32.to_le_bytes(), 0x1000_u32.to_le_bytes());
     let entries =
         [(entry(ovmf::SEV_METADATA, &distance), None), (entry(ovmf::SVSM_INFO, &start), None)];
-    let svsm = image(8192, &metadata(3, 52, 1, &sections), &entries);
+    image(8192, &metadata(3, 52, 1, &sections), &entries)
+}
+
+/// Launches these files below a firmware of one page.
+fn below(
+    files: &[(&'static str, &[u8])],
+    settings: &[(&'static str, &str)],
+) -> measure::Result<Measurement> {
     let firmware = firmware(&[(entry(ovmf::RESET_BLOCK, &RESET), None)], None);
-    let vars = [0; 8192];
-    let digest = |vcpus: &str, more: &[(&'static str, &str)], files: &[(&'static str, &[u8])]| {
-        let base = [("vcpus", vcpus), ("cpu", "EPYC-Milan")];
-        let settings = base.iter().chain(more).map(|(name, value)| (*name, value.to_string()));
-        let others = files.to_vec();
-        let guest = Guest { firmware: Some(&firmware), others, ..Guest::default() };
-        expect("sev-snp", &guest, &settings.collect::<Vec<_>>())
-    };
+    let base = [("vcpus", "1"), ("cpu", "EPYC-Milan")];
+    let mut given: BTreeMap<_, _> = base.into_iter().collect();
+    given.extend(settings.iter().copied());
+    let settings: Vec<_> = given.iter().map(|(name, value)| (*name, value.to_string())).collect();
+    let mut guest = Guest { firmware: Some(&firmware), ..Guest::default() };
+    for (name, bytes) in files {
+        match guest.place(name) {
+            Some(place) => *place = Some(bytes),
+            None => guest.others.push((name, bytes)),
+        }
+    }
+    expect("sev-snp", &guest, &settings)
+}
+
+const SIZE: (&str, &str) = ("vars-size", "8192");
+
+/// Made with `sev-snp-measure` 0.0.13 on the same two files: as it is, and with its misspelt
+/// keyword argument (`fcw` for `x87_fcw`) mended.
+#[test]
+fn a_raw_svsm() {
+    let (svsm, bugs, three) = (svsm(), ("bug-compatible", "true"), ("vcpus", "3"));
     let files: [(_, &[u8]); 1] = [("svsm", &svsm)];
-    let (size, bugs) = (("vars-size", "8192"), ("bug-compatible", "true"));
-    for (vcpus, settings, expected) in [
+    for (settings, expected) in [
         (
-            "1",
-            &[size][..],
+            &[SIZE][..],
             "7c77fa86d26d3afa41a26ba38fc258cd11c422f3720123797afe14ccde9cc481805a47c16b1199b1207a7ce359ce74f7",
         ),
         (
-            "3",
-            &[size],
+            &[SIZE, three],
             "031e0b0fe5fa14281f03f82f6a9514c58da7ad9d7590d26a359739752391cbe570a7a1f006af4faae3349cd31dcf7f70",
         ),
         (
-            "1",
-            &[size, bugs],
+            &[SIZE, bugs],
             "6ef6935dfb5854d5b1cdef5498543a85453a957451c7bcf378c30ac321949e37346404f40034b8589ea62cc4030335e7",
         ),
         (
-            "3",
-            &[size, bugs, ("guest-features", "0x21")],
+            &[SIZE, bugs, three, ("guest-features", "0x21")],
             "94d34cdbdc08c13907d444d497aa035b024eac0818d3253691cbdf667a4d5c3386bbae5e5df6ea8d4084cd19ad183db3",
         ),
     ] {
-        let found = digest(vcpus, settings, &files).expect("a digest");
-        assert_eq!(hex(&found.registers[0].value), expected, "{vcpus} {settings:?}");
-        assert_eq!(found.warnings.len(), usize::from(settings.len() > 1), "{:?}", found.warnings);
+        let found = below(&files, settings).expect("a digest");
+        assert_eq!(hex(&found.registers[0].value), expected, "{settings:?}");
+        let warned = settings.contains(&bugs);
+        assert_eq!(found.warnings.len(), usize::from(warned), "{:?}", found.warnings);
     }
-    let guest = Guest {
-        firmware: Some(&firmware),
-        vars: Some(&vars),
-        others: files.to_vec(),
-        ..Guest::default()
-    };
-    let settings = [("vcpus", "1".to_string()), ("cpu", "EPYC-Milan".to_string())];
-    let sized = expect("sev-snp", &guest, &settings).expect("a digest").registers;
-    assert_eq!(sized, digest("1", &[size], &files).expect("a digest").registers);
+    let with_vars = [("svsm", &svsm[..]), ("vars", &[0; 8192])];
+    assert_eq!(below(&with_vars, &[]), below(&files, &[SIZE]));
+}
 
-    let no_svsm: [(_, &[u8]); 1] = [("svsm", &firmware)];
-    let odd: [(_, &[u8]); 1] = [("svsm", &svsm[1..])];
+#[test]
+fn an_svsm_that_cannot_be_launched() {
+    let svsm = svsm();
+    let no_svsm = firmware(&[(entry(ovmf::RESET_BLOCK, &RESET), None)], None);
+    let (files, odd) = ([("svsm", &svsm[..])], [("svsm", &svsm[1..])]);
     for (settings, files, expected) in [
         (&[][..], &files[..], "the size of the variable store"),
         (&[("vars-size", "4294967296")], &files, "fit below 4 GiB"),
         (&[("vars-size", "1")], &files, "whole pages"),
-        (&[size, ("vmm", "ec2")], &files, "a raw SVSM under `ec2`"),
-        (&[size], &no_svsm, "no entry point of an SVSM found"),
-        (&[size], &odd, "size of the SVSM at byte offset 0x0"),
-        (&[size], &[], "give --svsm svsm.bin"),
+        (&[SIZE, ("vmm", "ec2")], &files, "a raw SVSM under `ec2`"),
+        (&[SIZE], &[("svsm", &no_svsm)], "no entry point of an SVSM found"),
+        (&[SIZE], &odd, "size of the SVSM at byte offset 0x0"),
+        (&[SIZE], &[], "give --svsm svsm.bin"),
     ] {
-        let error = digest("1", settings, files).expect_err(expected).to_string();
+        let error = below(files, settings).expect_err(expected).to_string();
         assert!(error.contains(expected), "{expected}: {error}");
     }
 }

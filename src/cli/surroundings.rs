@@ -123,12 +123,12 @@ impl Surroundings {
     /// # Errors
     /// One cannot be had.
     pub(super) fn fetch_crates(&self, crates: &[Pinned]) -> Result<(), Failure> {
-        for Pinned { name, version, sha256 } in crates {
-            let source = CrateSource { name: name.clone(), version: version.clone() };
-            registry::fetch(&self.world(), &source, sha256)
-                .with_context(|| format!("cannot fetch the crate {name} {version}"))?;
-        }
-        Ok(())
+        let named = |pinned: &Pinned| {
+            let Pinned { name, version, sha256 } = pinned.clone();
+            (CrateSource { name, version }, sha256)
+        };
+        let crates: Vec<_> = crates.iter().map(named).collect();
+        Ok(registry::fetch(&self.store, &self.client, &crates)?)
     }
 }
 

@@ -1,12 +1,18 @@
 //! A crate of the Rust registry, by the hash that the registry's index states.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
 use anyhow::{Context as _, Result, bail};
 use serde::Deserialize;
 
-use super::{Resolver, World};
+use super::Resolver;
 use crate::digest::Sha256;
 use crate::lock::{File, Lock};
 use crate::recipe::{CrateSource, Source};
+use crate::store::Store;
+use crate::store::http::Client;
 use crate::store::location::Location;
 
 /// The registry's index and its files (the Cargo book, «Registry Index»).
@@ -16,6 +22,9 @@ const FILES: &str = "https://static.crates.io/crates";
 /// Most bytes of an entry of the index, and of a crate.
 const MAX_ENTRY: u64 = 64 << 20;
 const MAX_CRATE: u64 = 256 << 20;
+
+/// Crates that are fetched at once.
+const AT_ONCE: usize = 8;
 
 /// One version in the index.
 #[derive(Deserialize)]
@@ -66,20 +75,35 @@ fn checksum(r: &Resolver<'_>, source: &CrateSource) -> Result<Sha256> {
     bail!("the registry has no version {} of the crate `{}`", source.version, source.name)
 }
 
-/// Puts the crate with that hash into the store, if it is not there yet.
+/// Puts the crates with those hashes into the store that are not there yet, many at once.
 ///
 /// # Errors
-/// The registry does not have it, or gives other bytes.
-pub fn fetch(world: &World<'_>, source: &CrateSource, sha256: &Sha256) -> Result<()> {
-    if world.store.contains(sha256) {
+/// The registry does not have one, or gives other bytes. What was fetched by then stays.
+pub fn fetch(store: &Store, client: &Client, crates: &[(CrateSource, Sha256)]) -> Result<()> {
+    let (next, failure) = (AtomicUsize::new(0), Mutex::new(None));
+    let work = || {
+        while let Some((source, sha256)) = crates.get(next.fetch_add(1, Ordering::Relaxed)) {
+            if let Err(error) = fetch_one(store, client, source, sha256) {
+                next.store(crates.len(), Ordering::Relaxed); // the others need not begin more
+                let what = format!("cannot fetch the crate {} {}", source.name, source.version);
+                *failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.context(what));
+            }
+        }
+    };
+    thread::scope(|scope| (0..AT_ONCE).for_each(|_| drop(scope.spawn(work))));
+    failure.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
+}
+
+fn fetch_one(store: &Store, client: &Client, source: &CrateSource, sha256: &Sha256) -> Result<()> {
+    if store.contains(sha256) {
         return Ok(());
     }
     let place = places(source)?.remove(0);
-    let bytes = world.client.read(&place, MAX_CRATE)?.with_context(|| format!("no {place}"))?;
+    let bytes = client.read(&place, MAX_CRATE)?.with_context(|| format!("no {place}"))?;
     if Sha256::of(&bytes) != *sha256 {
         bail!("{place} has SHA-256 {}, Cargo.lock states {sha256}", Sha256::of(&bytes));
     }
-    world.store.put(&bytes).map(drop)
+    store.put(&bytes).map(drop)
 }
 
 /// The Cargo book, «Index files»: lower case, in directories by its first letters.

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Duration;
 
+use guestsmith::build::firmware;
 use guestsmith::build::root::Root;
 use guestsmith::build::step::{Builder, Built, Note, Step};
 use guestsmith::build::variation::Variation;
@@ -19,8 +20,8 @@ use guestsmith::verify::rebuild;
 
 /// Programs that the scripts below use.
 const PROGRAMS: &[&str] = &[
-    "cat", "chmod", "cp", "date", "env", "gzip", "id", "ln", "ls", "mkdir", "nproc", "sh", "bash",
-    "sleep", "sort", "stat", "tar", "touch",
+    "cat", "chmod", "cp", "date", "env", "gzip", "id", "ln", "ls", "mkdir", "nproc", "patch",
+    "sed", "sh", "bash", "sleep", "sort", "stat", "tar", "touch",
 ];
 
 /// A workplace: a root of this host's programs, and a store.
@@ -181,6 +182,25 @@ fn a_tarball_that_leads_out_leads_nowhere() {
         assert!(!place.dir.path().join(path).exists(), "{path}");
     }
     assert_eq!(left_behind(&place), 0);
+}
+
+#[test]
+fn a_patch_that_does_not_apply_is_named() {
+    let place = Place::new();
+    let mut sources = Archive::new(1);
+    sources.add("edk2/OvmfPkg/AmdSev/AmdSevX64.dsc", Content::File(b"[Defines]\n", false));
+    let sources = sources.finish();
+    let tarball = Expected::of(&sources);
+    place.store.put(&sources).expect("stored");
+    let quiet = |_: &Note<'_>| {};
+    let sandbox = Sandbox::new(env!("CARGO_BIN_EXE_guestsmith").into());
+    let builder = Builder { sandbox, ..Builder::new(&place.store, "test", &quiet) };
+    let edk2 = firmware::Edk2 { tarball, debian: None, version: "1".into(), epoch: 1 };
+    let platform = firmware::PLATFORMS[0];
+    let error = firmware::build(&builder, &place.root, &edk2, platform).expect_err("refused");
+    let text = format!("{error:#}");
+    assert!(text.contains("the patch 0001-amdsev-without-grub.patch does not apply"), "{text}");
+    assert!(text.starts_with("step firmware AmdSevX64: its script ended with code 1"), "{text}");
 }
 
 #[test]

@@ -10,10 +10,11 @@ use std::process::Command;
 use std::time::Instant;
 
 use guestsmith::build::codec::Form;
-use guestsmith::build::initrd::archive;
+use guestsmith::build::initrd::{Packing, archive};
 use guestsmith::build::materialise::materialise;
 use guestsmith::build::tree::Tree;
 use guestsmith::build::unpack::{Package, unpack};
+use guestsmith::format::cpio::Variant;
 use guestsmith::store::entries;
 
 const LEVEL: u32 = 9;
@@ -40,7 +41,8 @@ fn main() {
 
     let threads = std::thread::available_parallelism().map_or(1, |n| n.get());
     let threads = u32::try_from(threads).expect("few CPUs");
-    let pack = || archive(&tree, Form::Zstd(LEVEL), 0, threads).expect("packed").len();
+    let packing = Packing { variant: Variant::Newc, form: Form::Zstd(LEVEL), time: 0, threads };
+    let pack = || archive(&tree, packing).expect("packed").len();
     let (size, packed) = timed(pack);
     let script = format!(
         "find . -mindepth 1 -print0 | LC_ALL=C sort -z | cpio -0 -oH newc --quiet | zstd -{LEVEL} -T0 -q -o ../cpio.zst"

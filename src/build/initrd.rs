@@ -1,20 +1,21 @@
 //! The initial RAM disk: declared contents into a tree, the tree into cpio segments.
 
 mod contents;
+mod xattrs;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Write;
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 
 use super::codec::{self, Form};
 use super::globs;
 use super::inputs::Inputs;
+use super::setup;
 use super::tree::{Inode, Kind, Tree};
 use crate::format::cpio;
 use crate::lock;
-use crate::recipe::{Agent, Initrd, Pack, PackageEntry};
+use crate::recipe::{Agent, Archive, Initrd, Pack, PackageEntry, Xattrs};
 
 /// An initial RAM disk, and what is in it.
 #[derive(Debug, Clone)]
@@ -46,21 +47,29 @@ pub type Program = (String, Vec<u8>);
 /// # Errors
 /// An input is missing or broken, or the contents contradict each other.
 pub fn build(inputs: Inputs<'_>, initrd: &Initrd, programs: Vec<Program>) -> Result<Image> {
-    let tree = tree(inputs, initrd, programs)?;
+    let mut tree = tree(inputs, initrd, programs)?;
+    xattrs::settle(&mut tree, &initrd.xattrs).context("initrd.xattrs")?;
     let mut early = Tree::default();
     contents::add(&mut early, inputs, &initrd.early).context("initrd.early")?;
+    xattrs::settle(&mut early, &Xattrs::Refuse).context("initrd.early")?;
     let time = inputs.recipe.epoch_seconds();
+    let variant = match initrd.archive {
+        Archive::Newc => cpio::Variant::Newc,
+        Archive::Crc => cpio::Variant::Crc,
+    };
+    let packing = Packing { variant, form: form(initrd.pack), time, threads: inputs.threads };
     let mut bytes = Vec::new();
     if !early.is_empty() {
-        bytes = archive(&early, Form::None, time, inputs.threads).context("initrd.early")?;
+        let plain = Packing { form: Form::None, ..packing };
+        bytes = archive(&early, plain).context("initrd.early")?;
     }
-    bytes.extend(archive(&tree, form(initrd.pack), time, inputs.threads)?);
+    bytes.extend(archive(&tree, packing)?);
     let unpacked = cpio::length(entries(&tree, time));
     Ok(Image { bytes, unpacked, weights: weights(&tree) })
 }
 
 /// The contents of the image: packages without what is dropped, then programs, then the recipe's
-/// own files, which replace what packages have brought.
+/// own files, which replace what packages have brought; then the steps of `setup`.
 ///
 /// # Errors
 /// An input is missing or broken, or the contents contradict each other.
@@ -75,6 +84,8 @@ pub fn tree(inputs: Inputs<'_>, initrd: &Initrd, programs: Vec<Program>) -> Resu
         tree.replace(&place, inode).with_context(|| format!("the program of /{place}"))?;
     }
     contents::add(&mut tree, inputs, &initrd.files).context("initrd.files")?;
+    let time = inputs.recipe.epoch_seconds();
+    setup::apply(&mut tree, &initrd.setup, time).context("initrd.setup")?;
     Ok(tree)
 }
 
@@ -127,27 +138,30 @@ fn form(pack: Pack) -> Form {
     }
 }
 
-/// The tree as one cpio segment.
-///
-/// # Errors
-/// It holds what the format cannot, such as extended attributes.
-pub fn archive(tree: &Tree, form: Form, time: u32, threads: u32) -> Result<Vec<u8>> {
-    for (path, inode) in tree.iter() {
-        let names: Vec<_> = inode.xattrs.keys().map(String::as_str).collect();
-        ensure!(
-            names.is_empty(),
-            "/{path} (from {}) has extended attributes ({}), for which an initrd has no place",
-            inode.origin,
-            names.join(", ")
-        );
-    }
-    let size = cpio::length(entries(tree, time));
-    codec::compress(form, size, threads, |out| write(tree, time, out))
+/// How a tree becomes a segment.
+#[derive(Debug, Clone, Copy)]
+pub struct Packing {
+    /// Form of the archive.
+    pub variant: cpio::Variant,
+    /// Compression.
+    pub form: Form,
+    /// Time of every member, in seconds since 1970.
+    pub time: u32,
+    /// Threads to use; their number changes no result.
+    pub threads: u32,
 }
 
-fn write(tree: &Tree, time: u32, out: &mut dyn Write) -> Result<()> {
-    cpio::write(entries(tree, time), cpio::Variant::Newc, |piece| {
-        out.write_all(piece).map_err(anyhow::Error::from)
+/// The tree as one cpio segment. Extended attributes have no place in it: see [`Xattrs`].
+///
+/// # Errors
+/// A name or a file is larger than the format can say.
+pub fn archive(tree: &Tree, packing: Packing) -> Result<Vec<u8>> {
+    let Packing { variant, form, time, threads } = packing;
+    let size = cpio::length(entries(tree, time));
+    codec::compress(form, size, threads, |out| {
+        cpio::write(entries(tree, time), variant, |piece| {
+            out.write_all(piece).map_err(anyhow::Error::from)
+        })
     })
 }
 

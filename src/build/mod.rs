@@ -19,6 +19,7 @@ pub mod prebuilt;
 pub mod reapi;
 pub mod root;
 mod scratch;
+pub mod setup;
 pub mod step;
 pub mod tools;
 pub mod tree;

@@ -75,6 +75,16 @@ impl Build {
         Ok(Answer::Yes)
     }
 
+    /// Builds, or finds that there is nothing to do, and gives the reference values.
+    pub(super) fn document(&self, session: &Session) -> Result<Document, Failure> {
+        let built = self.make(session)?;
+        let listed = built.artifacts.iter().any(|artifact| artifact.name == REFERENCE_VALUES);
+        match listed {
+            true => values(&built.out),
+            false => Ok(Document::of_machines(Vec::new())),
+        }
+    }
+
     /// Builds, or finds that there is nothing to do.
     pub(super) fn make(&self, session: &Session) -> Result<Built, Failure> {
         let recipe = recipe::load(&self.recipe)?.recipe;
@@ -165,15 +175,18 @@ fn key(inputs: Inputs<'_>, lock: Sha256) -> Result<Sha256, Failure> {
 /// What stands in the directory `out`, which holds what its manifest says.
 fn standing(out: &Path) -> Result<Built, Failure> {
     let artifacts = output::read(out).map(|manifest| manifest.artifacts).unwrap_or_default();
-    let values = out.join(REFERENCE_VALUES);
     let machines = match artifacts.iter().any(|artifact| artifact.name == REFERENCE_VALUES) {
         false => Vec::new(),
-        true => {
-            let text = fs::read_to_string(&values).context("cannot read the reference values")?;
-            Document::parse(&text).map_err(Failure::internal)?.machines
-        }
+        true => values(out)?.machines,
     };
     Ok(Built { out: out.to_path_buf(), unchanged: true, artifacts, machines, initrd: None })
+}
+
+/// The reference values in the directory `out`.
+fn values(out: &Path) -> Result<Document, Failure> {
+    let text = fs::read_to_string(out.join(REFERENCE_VALUES));
+    let text = text.context("cannot read the reference values")?;
+    Document::parse(&text).map_err(Failure::internal)
 }
 
 fn text(built: &Built) -> String {

@@ -32,8 +32,9 @@ pub(super) struct Lock {
     /// Write nothing; say whether the lock is what would be written
     #[arg(long)]
     check: bool,
-    /// Take the latest releases: of the named source, or of all
-    #[arg(long, value_name = "SOURCE", num_args = 0..=1, require_equals = true)]
+    /// Take the latest releases: of all sources, of the named one, or for the named package alone
+    /// with what its new version asks for
+    #[arg(long, value_name = "NAME", num_args = 0..=1, require_equals = true)]
     #[arg(default_missing_value = "")]
     update: Option<String>,
     /// Take releases past their `Valid-Until`, and keys that expired since they signed; the lock
@@ -58,7 +59,7 @@ impl Lock {
         let recipe = recipe::load(&self.recipe)?.recipe;
         let path = beside(&self.recipe);
         let before = read_if_there(&path)?;
-        self.known(&recipe)?;
+        self.known(&recipe, before.as_ref())?;
         let wants = wants(&recipe);
         let keeps = before.as_ref().filter(|lock| lock.satisfies(&recipe, &wants).is_ok());
         let after = match keeps {
@@ -91,14 +92,19 @@ impl Lock {
         [changes, vec![verdict]].concat().join("\n")
     }
 
-    /// `--update` names a source that the recipe has.
-    fn known(&self, recipe: &Recipe) -> Result<(), Failure> {
+    /// `--update` names a source of the recipe or a package of its lock.
+    fn known(&self, recipe: &Recipe, before: Option<&Pins>) -> Result<(), Failure> {
         let named = self.update.as_deref().filter(|name| !name.is_empty());
-        match named.filter(|name| !recipe.sources.contains_key(*name)) {
+        let locked = |name: &str| {
+            let mut packages = before.iter().flat_map(|lock| &lock.packages);
+            packages.any(|package| package.name == name)
+        };
+        match named.filter(|name| !recipe.sources.contains_key(*name) && !locked(name)) {
             None => Ok(()),
             Some(name) => {
                 let sources: Vec<_> = recipe.sources.keys().map(String::as_str).collect();
-                let error = anyhow!("--update: the recipe has no source `{name}`");
+                let what = "the recipe has no source, its lock no package";
+                let error = anyhow!("--update: {what} `{name}`");
                 Err(Failure::usage(error).hint(format!("its sources: {}", sources.join(", "))))
             }
         }
@@ -120,7 +126,8 @@ impl Lock {
         let update = match self.update.as_deref() {
             None => Update::Nothing,
             Some("") => Update::Everything,
-            Some(name) => Update::Source(name),
+            Some(name) if recipe.sources.contains_key(name) => Update::Source(name),
+            Some(name) => Update::Package(name),
         };
         let resolver = Resolver {
             world: &surroundings.world(),

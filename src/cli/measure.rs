@@ -1,35 +1,43 @@
 //! `guestsmith measure`: files and machines in, registers out.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::{Arg, ArgAction, ArgMatches, Command};
-use serde_json::{Value, json};
 
+use super::build::Build;
 use super::emit::{Emit, forms};
 use super::failure::Failure;
+use super::measured::{self, Look, Shown};
 use super::snp::Snp;
-use super::{Answer, Outcome, Session};
+use super::{Answer, Outcome, Session, recipe};
 use crate::assemble::acpi;
-use crate::digest;
 use crate::measure::machine::Kind;
-use crate::measure::{self, File, Guest, Machine, Measurement, Setting, TEES, Tee};
-use crate::reference::{self, Emitter};
+use crate::measure::{self, File, Guest, Machine, Setting, TEES, Tee};
+use crate::reference::{self, Document};
 use crate::store::Store;
 
 /// Compute the registers that a guest will report, for each machine
 ///
-/// Settings that are lists multiply: `--vcpus 1,2 --cpu EPYC-Milan,EPYC-Genoa` is four machines.
+/// Settings that are lists multiply: `--vcpus 1,2 --cpu EPYC-Milan,EPYC-Genoa` is four machines. A
+/// recipe states its guest and lists its machines: of one TEE only with --tee.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:
+  guestsmith measure recipes/quickstart.yaml --tee sev-snp
   guestsmith measure --tee sev-snp --firmware OVMF.amdsev.fd --kernel vmlinuz --initrd initrd \\
       --cmdline console=ttyS0 --vcpus 1,2,4 --cpu EPYC-Milan,EPYC-Genoa")]
 pub(super) struct Measure {
+    /// A recipe to measure, which is built first if there is anything to build; without one, files
+    #[arg(required_unless_present = "tee")]
+    recipe: Option<PathBuf>,
+    /// Directory of the recipe's boot set [default: out/NAME]
+    #[arg(long, value_name = "DIR", requires = "recipe")]
+    out: Option<PathBuf>,
     /// The TEE
     #[arg(long, value_name = "TEE", value_parser = names())]
-    tee: String,
+    tee: Option<String>,
     /// VMMs, each with its version where it matters: qemu@10.1
     #[arg(long, value_name = "VMM", value_delimiter = ',')]
     vmm: Vec<String>,
@@ -64,16 +72,20 @@ pub(super) struct Measure {
 const TEXTS: &[(&str, &str)] =
     &[("hex", "Lower-case hexadecimal"), ("base64", "Base64 of the value's bytes")];
 
-/// A machine and what was found for it.
-type Shown<'a> = (&'a Machine, &'a Measurement);
-
 fn names() -> clap::builder::PossibleValuesParser {
     TEES.iter().map(|tee| clap::builder::PossibleValue::new(tee.name).help(tee.about)).into()
 }
 
 impl Measure {
     pub(super) fn run(self, session: &Session) -> Outcome {
-        let tee = measure::tee(&self.tee).map_err(Failure::usage)?;
+        match &self.recipe {
+            Some(path) => self.of_recipe(session, path),
+            None => self.of_files(session),
+        }
+    }
+
+    fn of_files(&self, session: &Session) -> Outcome {
+        let tee = measure::tee(self.tee.as_deref().unwrap_or_default()).map_err(Failure::usage)?;
         self.snp.check(tee)?;
         let machines = self.given.machines(tee, &self.vmm)?;
         let mut files = self.given.read(tee)?;
@@ -83,13 +95,44 @@ impl Measure {
         let guest = Guest { precomputed: precomputed.as_ref(), ..guest };
         let found = (tee.expect)(&guest, &machines).map_err(Failure::input)?;
         self.snp.dump(tee, &guest, machines.first())?;
-        let shown: Vec<_> = machines.iter().zip(&found).collect();
-        self.warn(session, &found)?;
-        if let Ok(form) = reference::emitter(&self.format) {
-            return self.emit(session, form, tee, &shown);
+        let pairs = machines.iter().zip(&found);
+        let shown: Vec<_> = pairs.map(|(machine, found)| Shown::of(tee, machine, found)).collect();
+        let entries = shown.iter().map(|shown| shown.machine.clone()).collect();
+        self.answer(session, &shown, &Document::of_machines(entries))
+    }
+
+    /// Builds the recipe, if there is anything to build, and answers for its machines.
+    fn of_recipe(&self, session: &Session, path: &Path) -> Outcome {
+        if self.given.is_any() || !self.vmm.is_empty() || self.qemu.is_some() || self.snp.is_any() {
+            let what = anyhow::anyhow!("a recipe states its own guest and machines");
+            return Err(Failure::usage(what).hint("beside it --tee, --out and the form are taken"));
         }
-        let json = answer(tee, &shown)?;
-        session.output.answer(&json, || self.text(tee, &shown, session.global.quiet))?;
+        let recipe = recipe::load(path)?.recipe;
+        let out = self.out.clone().unwrap_or_else(|| Path::new("out").join(&recipe.name));
+        let mut document = Build::new(path, &out).document(session)?;
+        document.machines.retain(|machine| self.tee.as_ref().is_none_or(|tee| *tee == machine.tee));
+        if document.machines.is_empty() {
+            let of = self.tee.as_ref().map(|tee| format!(" of {tee}")).unwrap_or_default();
+            let what = anyhow::anyhow!("{} lists no machines{of} to measure", path.display());
+            return Err(Failure::input(what).hint("`machines` in the recipe lists them"));
+        }
+        let shown: Vec<_> = document.machines.iter().cloned().map(Shown::from).collect();
+        self.answer(session, &shown, &document)
+    }
+
+    /// Prints what was found: as text, as JSON, or as reference values of the form that was asked
+    /// for.
+    fn answer(&self, session: &Session, shown: &[Shown], document: &Document) -> Outcome {
+        measured::warn(&session.output, shown, self.strict)?;
+        if let Ok(form) = reference::emitter(&self.format) {
+            let emitted = form.emit(document, &self.emit.settings()?).map_err(Failure::input)?;
+            emitted.warnings.iter().for_each(|warning| session.output.warn(warning));
+            session.output.raw(&emitted.content)?;
+            return Ok(Answer::Yes);
+        }
+        let (base64, bare) = (self.format == "base64", session.global.quiet);
+        let look = Look { base64, parts: self.parts, bare };
+        session.output.answer(&measured::answer(shown)?, || measured::text(shown, look))?;
         Ok(Answer::Yes)
     }
 
@@ -136,77 +179,6 @@ impl Measure {
         }
         Ok(Some(("acpi", bundle)))
     }
-
-    fn warn(&self, session: &Session, found: &[Measurement]) -> Result<(), Failure> {
-        let warnings: BTreeSet<_> = found.iter().flat_map(|m| &m.warnings).collect();
-        match warnings.first() {
-            Some(first) if self.strict => Err(Failure::input(anyhow::anyhow!("{first}"))),
-            _ => {
-                warnings.iter().for_each(|warning| session.output.warn(warning));
-                Ok(())
-            }
-        }
-    }
-
-    /// Prints a form of reference values.
-    fn emit(&self, session: &Session, form: &Emitter, tee: &Tee, shown: &[Shown<'_>]) -> Outcome {
-        let entry =
-            |(machine, found): &Shown<'_>| reference::Machine::new(tee.name, machine, found);
-        let document = reference::Document::of_machines(shown.iter().map(entry).collect());
-        let settings = self.emit.settings()?;
-        let emitted = form.emit(&document, &settings).map_err(Failure::input)?;
-        emitted.warnings.iter().for_each(|warning| session.output.warn(warning));
-        session.output.raw(&emitted.content)?;
-        Ok(Answer::Yes)
-    }
-
-    fn text(&self, tee: &Tee, shown: &[Shown<'_>], bare: bool) -> String {
-        let form = |value: &[u8]| match self.format.as_str() {
-            "base64" => digest::base64(value),
-            _ => digest::hex(value),
-        };
-        let mut lines = Vec::new();
-        for (machine, measurement) in shown {
-            let parts = measurement.parts.iter().filter(|_| self.parts);
-            let values = measurement.registers.iter().chain(parts);
-            if bare {
-                lines.extend(values.map(|value| form(&value.value)));
-                continue;
-            }
-            lines.push(reference::Machine::new(tee.name, machine, measurement).label());
-            lines.extend(values.map(|v| format!("  {:<14} {}", v.name, form(&v.value))));
-            for one in &measurement.candidates {
-                let value = form(&one.value);
-                lines.push(format!(
-                    "  {:<14} {value} ({})",
-                    format!("{}?", one.register),
-                    one.when
-                ));
-            }
-            let epoch = measurement.epoch.as_ref();
-            lines.extend(epoch.map(|epoch| format!("  {:<14} edk2 {epoch}", "firmware")));
-        }
-        lines.join("\n")
-    }
-}
-
-/// The answer as JSON; `events` and `warnings` are there even where they are empty.
-fn answer(tee: &Tee, shown: &[Shown<'_>]) -> Result<Value, Failure> {
-    let one = |(machine, measurement): &Shown<'_>| {
-        let entry = reference::Machine::new(tee.name, machine, measurement);
-        let mut value = serde_json::to_value(entry).map_err(Failure::internal)?;
-        let parts: BTreeMap<_, _> =
-            measurement.parts.iter().map(|p| (&p.name, digest::hex(&p.value))).collect();
-        value["parts"] = json!(parts);
-        for list in ["events", "warnings"] {
-            if value[list].is_null() {
-                value[list] = json!([]);
-            }
-        }
-        Ok::<_, Failure>(value)
-    };
-    let machines: Vec<_> = shown.iter().map(one).collect::<Result<_, _>>()?;
-    Ok(json!({ "machines": machines }))
 }
 
 /// Files by name, in the order of the command line; the guest borrows from them.
@@ -264,6 +236,11 @@ fn for_tees(about: &str, tees: &[&str]) -> String {
 }
 
 impl Given {
+    /// Whether any was given.
+    fn is_any(&self) -> bool {
+        !self.files.is_empty() || !self.settings.is_empty()
+    }
+
     /// The machines that the settings multiply to.
     pub(super) fn machines(&self, tee: &Tee, vmm: &[String]) -> Result<Vec<Machine>, Failure> {
         let mut given = self.settings.clone();

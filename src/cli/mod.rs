@@ -20,6 +20,7 @@ mod inspect;
 mod kata;
 mod lock;
 mod measure;
+mod measured;
 mod new;
 pub mod output;
 mod publish;

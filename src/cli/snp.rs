@@ -32,6 +32,12 @@ pub(super) struct Snp {
 }
 
 impl Snp {
+    /// Whether any was given.
+    pub(super) fn is_any(&self) -> bool {
+        let files = [&self.firmware_metadata, &self.dump_metadata, &self.dump_vmsa];
+        self.firmware_digest.is_some() || files.iter().any(|given| given.is_some())
+    }
+
     /// Refuses flags that mean nothing to `tee`.
     pub(super) fn check(&self, tee: &Tee) -> Result<(), Failure> {
         let snp = tee.name == snp::TEE.name;

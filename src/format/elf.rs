@@ -166,6 +166,78 @@ impl<'a> Elf<'a> {
     }
 }
 
+/// `Elf64_Dyn`, as tag and value.
+type Dynamic = (u64, u64);
+/// Tags of the dynamic section: end, address of the string table, name of the library.
+const DT_NULL: u64 = 0;
+const DT_STRTAB: u64 = 5;
+const DT_SONAME: u64 = 14;
+
+impl<'a> Elf<'a> {
+    /// True for a shared object (`ET_DYN`).
+    pub fn is_shared(&self) -> bool {
+        const ET_DYN: [u8; 2] = [3, 0];
+        self.bytes.get(16..18) == Some(&ET_DYN)
+    }
+
+    /// The name that a library gives itself (`DT_SONAME`).
+    pub fn soname(&self) -> Option<&'a str> {
+        let dynamic = self.segments.iter().find(|segment| segment.kind == PT_DYNAMIC)?;
+        let entry = |bytes: &[u8]| -> Option<Dynamic> {
+            let word =
+                |at: usize| Some(u64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?));
+            Some((word(0)?, word(8)?))
+        };
+        let entries: Vec<_> = dynamic.data.chunks_exact(16).filter_map(entry).collect();
+        let value = |tag: u64| {
+            let all = entries.iter().take_while(|(found, _)| *found != DT_NULL);
+            all.into_iter().find(|(found, _)| *found == tag).map(|(_, value)| *value)
+        };
+        let (table, offset) = (value(DT_STRTAB)?, value(DT_SONAME)?);
+        let holds = |load: &&Segment<'a>| {
+            table >= load.vaddr && table - load.vaddr < load.data.len() as u64
+        };
+        let load = self.loads().find(holds)?;
+        let at = usize::try_from((table - load.vaddr).checked_add(offset)?).ok()?;
+        text(load.data, at)
+    }
+
+    /// Symbols that the file defines, and others' that it uses, in the order of its symbol table.
+    ///
+    /// # Errors
+    /// A table lies outside the file.
+    pub fn symbols(&self) -> Result<Vec<Symbol<'a>>> {
+        let (Some(symbols), Some(names)) = (self.section(".symtab")?, self.section(".strtab")?)
+        else {
+            return Ok(Vec::new());
+        };
+        // `Elf64_Sym`: name (4), info (1), other (1), section (2), value (8), size (8).
+        let symbol = |bytes: &[u8]| {
+            let at = u32::from_le_bytes(bytes.get(..4)?.try_into().ok()?);
+            let (defined, local) = (bytes.get(6..8)? != [0, 0], bytes.get(4)? >> 4 == 0);
+            let name = text(names, usize::try_from(at).ok()?).filter(|name| !name.is_empty())?;
+            Some(Symbol { name, defined }).filter(|_| defined || !local)
+        };
+        Ok(symbols.chunks_exact(24).filter_map(symbol).collect())
+    }
+}
+
+/// An entry of a symbol table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Symbol<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// True if it stands for something in this file.
+    pub defined: bool,
+}
+
+/// The text in `table` at `at`, up to its NUL.
+fn text(table: &[u8], at: usize) -> Option<&str> {
+    let rest = table.get(at..)?;
+    let end = rest.iter().position(|byte| *byte == 0)?;
+    core::str::from_utf8(rest.get(..end)?).ok()
+}
+
 fn place(value: U64) -> usize {
     usize::try_from(value.get()).unwrap_or(usize::MAX)
 }

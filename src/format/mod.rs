@@ -24,9 +24,12 @@ pub mod guid;
 pub mod hcl_report;
 pub mod id_block;
 pub mod igvm;
+pub mod kmod_index;
+pub mod ld_cache;
 pub mod ovmf;
 pub mod pe;
 pub mod pem;
+pub mod percent;
 pub mod se_header;
 pub mod se_image;
 pub mod sgx;
@@ -36,6 +39,7 @@ pub mod tar;
 pub mod tdvf;
 pub mod tdx_quote;
 pub mod vmsa;
+pub mod x509_name;
 
 use alloc::string::String;
 

@@ -1,6 +1,8 @@
 //! Which packages a recipe asks for.
 
-use crate::recipe::{Deb, Firmware, Kernel, PackageEntry, PackageFile, Recipe, Source};
+use crate::recipe::{
+    Deb, FileEntry, Firmware, Initrd, Kernel, PackageEntry, PackageFile, Recipe, Source,
+};
 
 /// How much of what a package depends on is wanted with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -50,20 +52,30 @@ pub fn wants(recipe: &Recipe) -> Vec<Want> {
         Some(Kernel::Package(package)) => Some(file(package, "kernel".into())),
         _ => None,
     };
-    let initrd = recipe.initrd.iter().flat_map(|initrd| &initrd.packages);
-    let initrd = initrd.map(|PackageEntry::Deb(deb)| of_initrd(recipe, deb));
+    let initrd = recipe.initrd.iter().flat_map(|initrd| of_initrd(recipe, initrd));
     let mut wants: Vec<_> = sources.chain(firmware).chain(kernel).chain(initrd).collect();
     wants.sort();
     wants.dedup();
     wants
 }
 
-fn of_initrd(recipe: &Recipe, deb: &Deb) -> Want {
-    Want {
-        source: deb.from.clone(),
+fn of_initrd(recipe: &Recipe, initrd: &Initrd) -> Vec<Want> {
+    let want = |name: &str, from: &str, depth, why: &str| Want {
+        source: from.into(),
         target: recipe.arch.debian().into(),
-        name: deb.name.clone(),
-        depth: if deb.only.is_empty() { Depth::All } else { Depth::Alone },
-        why: "initrd.packages".into(),
-    }
+        name: name.into(),
+        depth,
+        why: why.into(),
+    };
+    let packages = initrd.packages.iter().map(|PackageEntry::Deb(Deb { name, from, only })| {
+        let depth = if only.is_empty() { Depth::All } else { Depth::Alone };
+        want(name, from, depth, "initrd.packages")
+    });
+    let concat = |(place, entry): (&str, &FileEntry)| match entry {
+        FileEntry::Concat(concat) => Some(want(&concat.package, &concat.from, Depth::Alone, place)),
+        _ => None,
+    };
+    let files = initrd.files.iter().map(|entry| ("initrd.files", entry));
+    let early = initrd.early.iter().map(|entry| ("initrd.early", entry));
+    packages.chain(files.chain(early).filter_map(concat)).collect()
 }

@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::registry::{self, Registry};
 use super::token::Auth;
 use super::{Content, Destination, Report, Target, loopback};
+use crate::format::percent;
 use crate::store::api::{Api, Request, Response, Secret};
 
 /// The row of this destination.
@@ -135,16 +136,7 @@ impl Registry for Kbs {
 
 /// A name as the rest of a path: slashes stay, the server takes them as part of the name.
 fn escaped(name: &str) -> String {
-    use std::fmt::Write as _;
-    name.bytes().fold(String::new(), |mut escaped, byte| {
-        match byte.is_ascii_alphanumeric() || b"-._~/:".contains(&byte) {
-            true => escaped.push(char::from(byte)),
-            false => {
-                let _ = write!(escaped, "%{byte:02X}"); // writing to a String cannot fail
-            }
-        }
-        escaped
-    })
+    percent::encoded(name, "/:")
 }
 
 #[cfg(test)]

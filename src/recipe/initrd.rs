@@ -1,9 +1,12 @@
 //! Contents of the initial RAM disk.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::component::Agent;
+use super::setup::SetupStep;
 
 /// The initial RAM disk: an image without `run:`, a list of declared contents.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -19,10 +22,48 @@ pub struct Initrd {
     pub files: Vec<FileEntry>,
     /// Globs of paths to leave out: `/usr/share/doc/**`.
     pub drop: Vec<String>,
-    /// Segments that come first, uncompressed, each a cpio archive of its own (microcode).
+    /// What packages' scripts would have done, as steps.
+    pub setup: Vec<SetupStep>,
+    /// Contents of a segment of its own that comes first, uncompressed (microcode).
     pub early: Vec<FileEntry>,
-    /// Archive form and compression.
+    /// Form of the archive.
+    #[serde(skip_serializing_if = "is_default")]
+    pub archive: Archive,
+    /// What becomes of extended attributes.
+    #[serde(skip_serializing_if = "is_default")]
+    pub xattrs: Xattrs,
+    /// Compression.
     pub pack: Pack,
+}
+
+/// A field that a recipe need not state is not part of its digest.
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+/// Form of an archive that the kernel unpacks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Archive {
+    /// cpio `newc`.
+    #[default]
+    Newc,
+    /// cpio `crc`: with a sum of each file, which the kernel checks.
+    Crc,
+}
+
+/// What becomes of extended attributes, for which an archive that the kernel unpacks has no place.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Xattrs {
+    /// They are an error.
+    #[default]
+    Refuse,
+    /// They are left out.
+    Drop,
+    /// They are listed in a file of the image, at this absolute path, as `getfattr --dump` would, for
+    /// `setfattr --restore` in the guest.
+    List(String),
 }
 
 /// Contents taken from packages.
@@ -60,6 +101,23 @@ pub enum FileEntry {
     Dir(DirEntry),
     /// A device node.
     Node(NodeEntry),
+    /// A file put together from files of a package.
+    Concat(ConcatEntry),
+}
+
+/// A file put together from files of a package, in the order of their paths: microcode, as the
+/// kernel wants it, is one file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct ConcatEntry {
+    /// Absolute path in the image.
+    pub at: String,
+    /// Name of the package.
+    pub package: String,
+    /// Name of a `debian` source.
+    pub from: String,
+    /// Globs of paths in the package; each must match at least one file.
+    pub files: Vec<String>,
 }
 
 /// A file whose text stands in the recipe.
@@ -74,6 +132,9 @@ pub struct WriteEntry {
     pub mode: Option<String>,
     /// `uid:gid`; `0:0` when absent.
     pub owner: Option<String>,
+    /// Extended attributes: text, or bytes as `0x…` in hexadecimal.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub xattrs: BTreeMap<String, String>,
 }
 
 /// A file or directory beside the recipe.
@@ -89,6 +150,9 @@ pub struct CopyEntry {
     pub mode: Option<String>,
     /// `uid:gid`; `0:0` when absent.
     pub owner: Option<String>,
+    /// Extended attributes: text, or bytes as `0x…` in hexadecimal.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub xattrs: BTreeMap<String, String>,
 }
 
 /// A symbolic link.

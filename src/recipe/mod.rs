@@ -16,6 +16,7 @@ mod parse;
 mod path;
 mod resolved;
 mod schema;
+mod setup;
 mod source;
 mod yaml;
 
@@ -27,6 +28,7 @@ pub use machine::*;
 pub use new::template;
 pub use parse::{Resolved, parse};
 pub use schema::schema;
+pub use setup::*;
 pub use source::*;
 pub use yaml::MAX_SIZE;
 
@@ -95,29 +97,29 @@ impl Recipe {
     }
 
     /// Digest of what the recipe says, whatever the order of its keys, its comments and the files
-    /// that it was put together from. Empty fields do not count, so that a field that a later
+    /// that it was put together from. Absent fields do not count, so that a field that a later
     /// version adds leaves the digests of today's recipes alone.
     pub fn digest(&self) -> Sha256 {
         let recipe = Self { extends: Vec::new(), ..self.clone() };
-        let value = serde_json::to_value(&recipe).unwrap_or_default();
-        Sha256::of(without_empty(value).to_string().as_bytes())
+        let mut value = stated(serde_json::to_value(&recipe).unwrap_or_default());
+        if let Some(fields) = value.as_object_mut() {
+            fields.retain(|_, value| value.as_object().is_none_or(|fields| !fields.is_empty()));
+        }
+        Sha256::of(value.to_string().as_bytes())
     }
 }
 
-/// `value` without nulls and empty lists and mappings; keys come out sorted.
-fn without_empty(value: serde_json::Value) -> serde_json::Value {
+/// `value` without what an absent field is: nulls and empty lists. An empty mapping says something
+/// (`nitro: {}` is a machine), but for the recipe's own, which are there when they are absent, too.
+/// Keys come out sorted.
+fn stated(value: serde_json::Value) -> serde_json::Value {
     use serde_json::Value;
-    let empty = |value: &Value| match value {
-        Value::Null => true,
-        Value::Array(items) => items.is_empty(),
-        Value::Object(fields) => fields.is_empty(),
-        _ => false,
-    };
+    let absent = |value: &Value| value.is_null() || value.as_array().is_some_and(Vec::is_empty);
     match value {
-        Value::Array(items) => items.into_iter().map(without_empty).collect(),
+        Value::Array(items) => items.into_iter().map(stated).collect(),
         Value::Object(fields) => {
-            let kept = fields.into_iter().map(|(key, value)| (key, without_empty(value)));
-            Value::Object(kept.filter(|(_, value)| !empty(value)).collect())
+            let kept = fields.into_iter().map(|(key, value)| (key, stated(value)));
+            Value::Object(kept.filter(|(_, value)| !absent(value)).collect())
         }
         other => other,
     }

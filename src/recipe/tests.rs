@@ -377,3 +377,13 @@ fn the_digest_is_known() {
     let digest = alone(SOUND).expect("sound").recipe.digest();
     insta::assert_snapshot!(digest);
 }
+
+#[test]
+fn machines_without_settings_are_told_apart_by_the_digest() {
+    let of = |tee: &str| {
+        let machine = BTreeMap::from([(tee.to_string(), crate::recipe::MachineSpec::default())]);
+        let recipe = alone(SOUND).expect("sound").recipe;
+        crate::recipe::Recipe { machines: vec![machine], ..recipe }.digest()
+    };
+    assert_ne!(of("nitro"), of("vtpm"));
+}

@@ -1,12 +1,12 @@
 //! Package URLs (purl-spec 1.0) of materials.
 
-use core::fmt::Write as _;
-
 use super::Material;
+use crate::format::percent;
 
 impl Material {
     /// The package URL: `pkg:deb/debian/busybox-static@1:1.37.0-6?arch=amd64`.
     pub fn purl(&self) -> String {
+        let escaped = |text: &str| percent::encoded(text, "");
         let name = escaped(&self.name);
         let version =
             self.version.as_deref().map(|v| format!("@{}", escaped(v))).unwrap_or_default();
@@ -18,19 +18,6 @@ impl Material {
             _ => format!("pkg:generic/{name}{version}?checksum=sha256:{}", self.sha256),
         }
     }
-}
-
-/// Percent-encodes everything but unreserved characters (RFC 3986 section 2.3).
-fn escaped(text: &str) -> String {
-    text.bytes().fold(String::new(), |mut escaped, byte| {
-        match byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            true => escaped.push(char::from(byte)),
-            false => {
-                let _ = write!(escaped, "%{byte:02X}"); // writing to a String cannot fail
-            }
-        }
-        escaped
-    })
 }
 
 #[cfg(test)]

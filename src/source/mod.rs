@@ -74,6 +74,9 @@ pub enum Update<'r> {
     Nothing,
     /// This one.
     Source(&'r str),
+    /// None, but the package of this name comes from the latest releases, with what a new version of
+    /// it may ask for.
+    Package(&'r str),
     /// All.
     Everything,
 }
@@ -170,11 +173,20 @@ impl<'r> Resolver<'r> {
         'r: 'a,
     {
         let fresh = match self.update {
-            Update::Nothing => false,
+            Update::Nothing | Update::Package(_) => false,
             Update::Source(updated) => updated == name,
             Update::Everything => true,
         };
-        Request { name, source, before: self.before, keep: !fresh }
+        let renewed = |package: &lock::Package, wanted: &str| {
+            package.source == name && package.name == wanted
+        };
+        let renew = match (self.update, self.before) {
+            (Update::Package(package), Some(before)) => {
+                before.packages.iter().any(|p| renewed(p, package)).then_some(package)
+            }
+            _ => None,
+        };
+        Request { name, source, before: self.before, keep: !fresh, renew }
     }
 }
 

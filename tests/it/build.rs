@@ -347,3 +347,175 @@ fn what_cannot_be_built_says_why() {
     fs::write(setting.path("one/guest.yaml"), RECIPE.replace("guest\\n", "other\\n")).expect("ok");
     assert!(setting.error("one").contains("guestsmith lock"));
 }
+
+/// The recipe with another compression.
+fn packed(pack: &str) -> String {
+    RECIPE.replace("pack: {zstd: {level: 5}}", pack)
+}
+
+#[test]
+fn each_compression_is_one_that_its_tool_and_the_kernel_take() {
+    let setting = Setting::new();
+    let early =
+        "  early:\n    - write: {at: /kernel/x86/microcode/AuthenticAMD.bin, text: microcode}\n";
+    let mut listings = Vec::new();
+    for (pack, program, unpack) in [
+        ("archive: crc", "cat", &[][..]),
+        ("pack: {gzip: {level: 6}}", "gzip", &["-dc"]),
+        ("pack: {xz: {level: 1}}", "xz", &["-dc"]),
+        ("pack: {zstd: {level: 19}}", "zstd", &["-dcq"]),
+        ("pack: lz4", "lz4", &["-dcq"]),
+    ] {
+        setting.lock("one", &packed(pack).replace(early, ""));
+        setting.built("one");
+        let image = setting.set("one").remove("initrd.img").expect("an image").1;
+        let file = setting.path("image");
+        fs::write(&file, &image).expect("written");
+        let unpacked = tool(program).args(unpack).arg(&file).output().expect("runs");
+        assert!(unpacked.status.success(), "{pack}");
+        let magic = if pack == "archive: crc" { b"070702" } else { b"070701" };
+        assert_eq!(&unpacked.stdout[..6], magic, "{pack}");
+        listings.push(cpio(&["-itvn"], setting.dir.path(), &unpacked.stdout));
+        match program {
+            // What the kernel's own decoder asks for: a check that it knows, the legacy frame.
+            "xz" => {
+                let shown = tool("xz").args(["-lv"]).arg(&file).output().expect("xz");
+                assert!(String::from_utf8_lossy(&shown.stdout).contains("CRC32"));
+            }
+            "lz4" => assert_eq!(image[..4], [0x02, 0x21, 0x4c, 0x18]),
+            _ => {}
+        }
+    }
+    assert!(listings.iter().all(|listing| *listing == listings[0]));
+}
+
+#[test]
+fn extended_attributes_are_stated_listed_and_restored() {
+    let setting = Setting::new();
+    let stated =
+        RECIPE.replace("owner: \"1:2\"}", "xattrs: {user.origin: recipe, user.raw: '0x00ff'}}");
+    let with = |how: &str| stated.replace("  pack:", &format!("  {how}\n  pack:"));
+    setting.lock("one", &stated);
+    let error = setting.error("one");
+    assert!(error.contains("/etc/hostname (from recipe) has extended attributes"), "{error}");
+    setting.lock("one", &with("xattrs: drop"));
+    setting.built("one");
+    setting.lock("one", &with("xattrs: {list: /etc/xattrs}"));
+    setting.built("one");
+    let (_, main) = segments(&setting.set("one")["initrd.img"].1);
+    // User attributes are not for every temporary directory.
+    let to = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
+    cpio(&["-idf", "dev/console", "--no-preserve-owner"], to.path(), &main);
+    let mut restore = tool("setfattr");
+    let restored = restore.arg("--restore=etc/xattrs").current_dir(&to).status();
+    assert!(restored.expect("setfattr, of attr").success());
+    let mut dump = tool("getfattr");
+    let dumped = dump.args(["-de", "base64", "etc/hostname"]).current_dir(&to).output();
+    let list = fs::read_to_string(to.path().join("etc/xattrs")).expect("a list");
+    assert_eq!(String::from_utf8_lossy(&dumped.expect("getfattr").stdout), list);
+}
+
+#[test]
+fn microcode_is_put_together_from_a_package() {
+    let setting = Setting::new();
+    let write = "- write: {at: /kernel/x86/microcode/AuthenticAMD.bin, text: microcode}";
+    let concat = "- concat: {at: /kernel/x86/microcode/AuthenticAMD.bin, package: app, from: own, \
+                  files: [/usr/bin/*, /usr/share/doc/app/copyright]}";
+    setting.lock("one", &RECIPE.replace(write, concat));
+    setting.built("one");
+    let (early, _) = segments(&setting.set("one")["initrd.img"].1);
+    assert_eq!(cpio(&["-i", "--to-stdout"], setting.dir.path(), &early), "tooltoolwords");
+    let nothing = concat.replace("/usr/bin/*", "/x/*");
+    setting.lock("one", &RECIPE.replace(write, &nothing));
+    let error = setting.error("one");
+    assert!(error.contains("`/x/*` matches no file of app 1"), "{error}");
+}
+
+#[test]
+fn a_recipe_is_measured_as_its_boot_set_is_by_sev_snp_measure() {
+    let setting = Setting::new();
+    let firmware = super::inputs::path("sid-OVMF.amdsev.fd");
+    fs::copy(&firmware, setting.path("one/own.fd")).expect("copied");
+    let machines = "machines:\n  - sev-snp: {firmware: own, vcpus: [1, 2], cpu: EPYC-Milan}\n";
+    let recipe = RECIPE.replace("firmware:\n", "firmware:\n  own: {file: own.fd}\n");
+    setting.lock("one", &(recipe + machines));
+    let mut arguments = setting.arguments("one");
+    arguments[0] = "measure".into();
+    let measured = guestsmith(&["--quiet"]).args(&arguments).output().expect("runs");
+    assert!(measured.status.success(), "{}", String::from_utf8_lossy(&measured.stderr));
+    let out = setting.path("one/out");
+    let peer = |vcpus: &str| {
+        let mut peer = tool("target/peers/bin/sev-snp-measure");
+        peer.current_dir(env!("CARGO_MANIFEST_DIR")).args(["--mode", "snp", "--vcpus", vcpus]);
+        peer.args(["--vcpu-type", "EPYC-Milan", "--append", "console=ttyS0 panic=-1", "--ovmf"]);
+        peer.arg(out.join("firmware-own.fd")).arg("--kernel").arg(out.join("vmlinuz"));
+        let output = peer.arg("--initrd").arg(out.join("initrd.img")).output().expect("the peer");
+        String::from_utf8(output.stdout).expect("UTF-8")
+    };
+    assert_eq!(String::from_utf8_lossy(&measured.stdout), peer("1") + &peer("2"));
+    let json = guestsmith(&["--json"]).args(&arguments).output().expect("runs").stdout;
+    let json: serde_json::Value = serde_json::from_slice(&json).expect("JSON");
+    let machine = &json["machines"][1];
+    assert_eq!((&machine["tee"], &machine["vcpus"]), (&"sev-snp".into(), &2.into()));
+    assert_eq!(machine["registers"]["measurement"], peer("2").trim());
+    let none = guestsmith(&[]).args(&arguments).args(["--tee", "tdx"]).output().expect("runs");
+    assert_eq!(none.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&none.stderr).contains("lists no machines of tdx"));
+    let mixed = guestsmith(&[]).args(&arguments).args(["--vcpus", "2"]).output().expect("runs");
+    assert!(String::from_utf8_lossy(&mixed.stderr).contains("states its own guest and machines"));
+}
+
+#[test]
+fn two_builds_at_once_and_a_full_disk() {
+    let setting = Setting::new();
+    let mut arguments = setting.arguments("one");
+    let spawn = |arguments: &[String]| {
+        let mut command = guestsmith(&[]);
+        command.args(arguments).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("runs")
+    };
+    let first = spawn(&arguments);
+    *arguments.last_mut().expect("the directory") =
+        setting.path("one/second").to_string_lossy().into_owned();
+    for child in [first, spawn(&arguments)] {
+        let ended = child.wait_with_output().expect("ends");
+        assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+    }
+    let read = |dir: &str, name: &str| fs::read(setting.path(dir).join(name)).expect("readable");
+    for name in ["initrd.img", "manifest.json"] {
+        assert_eq!(read("one/out", name), read("one/second", name), "{name}");
+    }
+    // A disk of 16 kB: the boot set does not fit, and nothing of it is left.
+    let full = setting.path("one/full");
+    fs::create_dir(&full).expect("made");
+    *arguments.last_mut().expect("the directory") = full.join("out").to_string_lossy().into_owned();
+    let script = "mount -t tmpfs -o size=16k tmpfs \"$0\" && \"$@\"; echo $?; ls -A \"$0\"";
+    let mut unshare = tool("unshare");
+    unshare.args(["--user", "--map-root-user", "--mount", "sh", "-c", script]).arg(&full);
+    unshare.arg(env!("CARGO_BIN_EXE_guestsmith")).args(&arguments);
+    let ended = unshare.output().expect("unshare, of util-linux");
+    let error = String::from_utf8_lossy(&ended.stderr);
+    assert!(error.contains("No space left on device"), "{error}");
+    let left = String::from_utf8_lossy(&ended.stdout);
+    let left: Vec<_> = left.lines().filter(|name| *name != "out").collect();
+    assert_eq!(left, ["2"], "the code, and nothing half-written");
+}
+
+#[test]
+fn an_unreadable_file_is_named() {
+    let setting = Setting::new();
+    let file = setting.path("one/extra/data");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o000)).expect("a mode");
+    let root = fs::metadata("/proc/self").expect("a process").uid() == 0;
+    let program = setting.path("guestsmith");
+    fs::copy(env!("CARGO_BIN_EXE_guestsmith"), &program).expect("copied");
+    // Root may read everything.
+    let mut command = tool(if root { "setpriv" } else { "env" });
+    if root {
+        command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]);
+    }
+    command.env_remove("XDG_CONFIG_HOME").env("HOME", "/nonexistent");
+    let ended = command.arg(&program).args(setting.arguments("one")).output().expect("runs");
+    let error = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(2), "{error}");
+    assert!(error.contains("extra/data") && error.contains("Permission denied"), "{error}");
+}

@@ -121,8 +121,31 @@ fn what_is_locked_stays_until_an_update() {
     assert_eq!(setting.lock(&["app"], &["--update=own"]).code, Some(0));
     assert!(setting.locked().contains("2.1-1"));
     assert!(
-        setting.refused(&["app"], &["--update=none"]).contains("the recipe has no source `none`")
+        setting
+            .refused(&["app"], &["--update=none"])
+            .contains("the recipe has no source, its lock no package `none`")
     );
+}
+
+#[test]
+fn one_package_is_updated_alone_and_stays_so() {
+    let mut setting = setting();
+    setting.lock(&["app", "base"], &[]);
+    setting.mirror.package("lib", "2.1-1", "Pre-Depends: base");
+    setting.mirror.package("app", "1.1-1", "Depends: lib, base");
+    setting.mirror.package("base", "3.1-1", "Provides: virtual");
+    setting.mirror.release(&Release { date: now() - 60, ..Release::default() });
+    let ran = setting.lock(&["app", "base"], &["--update=base"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    let changes: Vec<_> = ran.out.lines().filter(|line| line.contains("package ")).collect();
+    assert_eq!(changes, ["~ package base (own, amd64) 3.0-1 → 3.1-1"], "{}", ran.out);
+    // Another wish is met from the releases that are locked: nothing else moves.
+    let ran = setting.lock(&["app", "base", "lib"], &[]);
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    for version in ["version = \"1.0-1\"", "version = \"2.0-1\"", "version = \"3.1-1\""] {
+        assert!(setting.locked().contains(version), "{version}\n{}", setting.locked());
+    }
+    assert_eq!(setting.locked().matches("[[release]]").count(), 2);
 }
 
 #[test]

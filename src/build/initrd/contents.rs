@@ -1,15 +1,18 @@
 //! The recipe's own entries, put into a tree.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 
+use super::super::globs;
 use super::super::inputs::Inputs;
 use super::super::tree::{Inode, Kind, Tree, absolute, confine_target};
-use crate::recipe::{CopyEntry, FileEntry, NodeEntry, NodeKind};
+use crate::digest::unhex;
+use crate::recipe::{ConcatEntry, CopyEntry, FileEntry, NodeEntry, NodeKind};
 use crate::store::entries;
 
 /// Puts `files` into `tree`, in place of what is there.
@@ -22,7 +25,7 @@ pub(super) fn add(tree: &mut Tree, inputs: Inputs<'_>, files: &[FileEntry]) -> R
         FileEntry::Write(write) => {
             let contents = write.text.clone().into_bytes();
             let inode = Inode::new(Kind::File(contents.into()), mode(&write.mode, 0o644)?, &origin);
-            put(tree, &write.at, owned(inode, &write.owner)?)
+            put(tree, &write.at, stated(owned(inode, &write.owner)?, &write.xattrs)?)
         }
         FileEntry::Dir(dir) => {
             let inode = Inode::new(Kind::Directory, mode(&dir.mode, 0o755)?, &origin);
@@ -33,11 +36,29 @@ pub(super) fn add(tree: &mut Tree, inputs: Inputs<'_>, files: &[FileEntry]) -> R
             put(tree, &link.at, Inode::new(Kind::Symlink(link.to.clone()), 0o777, &origin))
         }
         FileEntry::Node(node) => put(tree, &node.at, device(node, &origin)?),
+        FileEntry::Concat(concat) => {
+            let contents = joined(inputs, concat).with_context(|| concat.at.clone())?;
+            put(tree, &concat.at, Inode::new(Kind::File(contents.into()), 0o644, &origin))
+        }
         FileEntry::Copy(copy) => {
             let from = inputs.beside(&copy.from);
             self::copy(tree, &from, &absolute(&copy.to)?, (copy, &origin))
         }
     })
+}
+
+/// The files of a package that match, one behind the other in the order of their paths.
+fn joined(inputs: Inputs<'_>, wanted: &ConcatEntry) -> Result<Vec<u8>> {
+    let package = inputs.package(&wanted.from, &wanted.package)?;
+    let tree = inputs.unpack(&[(package, &wanted.files)])?;
+    for glob in &wanted.files {
+        let matcher = globs::set(std::slice::from_ref(glob))?;
+        let mut files = tree.iter().filter(|(_, inode)| inode.contents().is_some());
+        let found = files.any(|(path, _)| matcher.as_ref().is_some_and(|m| m.is_match(path)));
+        ensure!(found, "`{glob}` matches no file of {} {}", wanted.package, package.version);
+    }
+    let contents = tree.iter().filter_map(|(_, inode)| inode.contents());
+    Ok(contents.flat_map(|bytes| bytes.iter().copied()).collect())
 }
 
 fn put(tree: &mut Tree, at: &str, inode: Inode) -> Result<()> {
@@ -76,7 +97,8 @@ fn copy(tree: &mut Tree, from: &Path, to: &str, how: (&CopyEntry, &Arc<str>)) ->
     } else if found.is_file() {
         let usual = if found.permissions().mode() & 0o100 == 0 { 0o644 } else { 0o755 };
         let contents = fs::read(from).with_context(context)?;
-        new(Kind::File(contents.into()), mode(&entry.mode, usual)?)?
+        let inode = new(Kind::File(contents.into()), mode(&entry.mode, usual)?)?;
+        stated(inode, &entry.xattrs)?
     } else {
         bail!("{} is neither a file nor a directory", from.display());
     };
@@ -93,5 +115,17 @@ fn owned(mut inode: Inode, owner: &Option<String>) -> Result<Inode> {
     let Some(text) = owner else { return Ok(inode) };
     let numbers = text.split_once(':').and_then(|(u, g)| Some((u.parse().ok()?, g.parse().ok()?)));
     (inode.uid, inode.gid) = numbers.with_context(|| format!("{text:?} is not an owner"))?;
+    Ok(inode)
+}
+
+/// With the extended attributes that the recipe states.
+fn stated(mut inode: Inode, xattrs: &BTreeMap<String, String>) -> Result<Inode> {
+    for (name, value) in xattrs {
+        let bytes = match value.strip_prefix("0x") {
+            Some(digits) => unhex(digits).with_context(|| format!("{name}: {value:?}"))?,
+            None => value.clone().into_bytes(),
+        };
+        inode.xattrs.insert(name.clone(), bytes);
+    }
     Ok(inode)
 }

@@ -18,9 +18,13 @@ fn sample() -> Tree {
     tree
 }
 
+fn plain(time: u32) -> Packing {
+    Packing { variant: cpio::Variant::Newc, form: Form::None, time, threads: 1 }
+}
+
 #[test]
 fn members_are_numbered_by_path_and_the_last_link_has_the_contents() {
-    let bytes = archive(&sample(), Form::None, 9, 1).unwrap();
+    let bytes = archive(&sample(), plain(9)).unwrap();
     let (read, end) = cpio::parse(&bytes).unwrap();
     assert!(bytes[end..].iter().all(|byte| *byte == 0));
     let seen: Vec<_> = read
@@ -47,7 +51,7 @@ fn extended_attributes_are_not_lost_in_silence() {
     let mut inode = file("x", "libcap2-bin");
     inode.xattrs.insert("security.capability".into(), vec![1]);
     tree.insert("usr/bin/ping", inode).unwrap();
-    let error = archive(&tree, Form::None, 0, 1).unwrap_err().to_string();
+    let error = xattrs::settle(&mut tree, &Xattrs::Refuse).unwrap_err().to_string();
     assert!(error.starts_with("/usr/bin/ping (from libcap2-bin) has extended attributes"));
 }
 
@@ -67,7 +71,7 @@ proptest! {
         let build = |names: &[&String]| {
             let mut tree = Tree::default();
             names.iter().try_for_each(|name| tree.insert(name, file(name, "p"))).unwrap();
-            archive(&tree, Form::None, 1, 1).unwrap()
+            archive(&tree, plain(1)).unwrap()
         };
         let sorted: Vec<_> = names.iter().collect();
         let mut mixed = sorted.clone();

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Check, Place, text};
-use crate::recipe::{Agent, FileEntry, Initrd, NodeEntry, Pack, PackageEntry, path};
+use crate::recipe::{Agent, FileEntry, Initrd, NodeEntry, Pack, PackageEntry, Xattrs, path};
 
 pub(super) fn check(check: &mut Check<'_>, place: &Place<'_>) {
     let Some(initrd) = &check.recipe.initrd else { return };
@@ -23,6 +23,10 @@ pub(super) fn check(check: &mut Check<'_>, place: &Place<'_>) {
     files(check, &place.key("files"), &initrd.files);
     files(check, &place.key("early"), &initrd.early);
     check.texts(&place.key("drop"), &initrd.drop, text::glob);
+    super::setup::check(check, &place.key("setup"), initrd);
+    if let Xattrs::List(at) = &initrd.xattrs {
+        check.holds(&place.key("xattrs").key("list"), path::in_image(at));
+    }
     pack(check, &place.key("pack"), initrd.pack);
 }
 
@@ -92,12 +96,14 @@ fn entry<'r, 'p>(
         FileEntry::Write(write) => {
             let place = place.key("write");
             rights(check, &place, write.mode.as_deref(), write.owner.as_deref());
+            xattrs(check, &place.key("xattrs"), &write.xattrs);
             (place.key("at"), &write.at)
         }
         FileEntry::Copy(copy) => {
             let place = place.key("copy");
             check.holds(&place.key("from"), path::beside_recipe(&copy.from));
             rights(check, &place, copy.mode.as_deref(), copy.owner.as_deref());
+            xattrs(check, &place.key("xattrs"), &copy.xattrs);
             (place.key("to"), &copy.to)
         }
         FileEntry::Symlink(link) => {
@@ -117,6 +123,16 @@ fn entry<'r, 'p>(
             device(check, &place, node);
             (place.key("at"), &node.at)
         }
+        FileEntry::Concat(concat) => {
+            let place = place.key("concat");
+            check.holds(&place.key("package"), text::package(&concat.package));
+            check.debian(&place.key("from"), &concat.from);
+            if concat.files.is_empty() {
+                check.fail(&place.key("files"), "no file is named", "name one, or a glob");
+            }
+            check.texts(&place.key("files"), &concat.files, text::file_pattern);
+            (place.key("at"), &concat.at)
+        }
     }
 }
 
@@ -126,6 +142,12 @@ fn rights(check: &mut Check<'_>, place: &Place<'_>, mode: Option<&str>, owner: O
     }
     if let Some(owner) = owner {
         check.holds(&place.key("owner"), text::owner(owner));
+    }
+}
+
+fn xattrs(check: &mut Check<'_>, place: &Place<'_>, stated: &BTreeMap<String, String>) {
+    for (name, value) in stated {
+        check.holds(&place.name(name), text::xattr(name, value));
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod initrd;
 mod machines;
+mod setup;
 mod text;
 
 use std::collections::BTreeMap;

@@ -159,6 +159,34 @@ pub(super) fn owner(owner: &str) -> Checked {
     need(holds, || format!("{owner:?} is not an owner"), "two numbers in quotes, as in \"0:0\"")
 }
 
+/// An extended attribute (xattr(7)): its name has a namespace; its value is text, or bytes as `0x…`.
+pub(super) fn xattr(name: &str, value: &str) -> Checked {
+    let spaces = ["security.", "system.", "trusted.", "user."];
+    let rest = spaces.iter().find_map(|space| name.strip_prefix(space));
+    let named = rest.is_some_and(|rest| !rest.is_empty() && !name.contains(['=', '\0', '\n']));
+    let hint = "as in `security.capability` or `user.origin`";
+    need(named, || format!("{name:?} is not the name of an extended attribute"), hint)?;
+    let bytes = value.strip_prefix("0x").is_none_or(|digits| crate::digest::unhex(digits).is_ok());
+    need(bytes, || format!("{value:?} is not hexadecimal"), "two digits for each byte")
+}
+
+/// Name of an account or group (useradd(8), Debian's rule).
+pub(super) fn account(name: &str) -> Checked {
+    let first = name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_');
+    let holds = first && only(name, "-_") && name.len() <= 32;
+    let hint = "up to 32 of a-z, 0-9, `-` and `_`, first a letter or `_`";
+    need(holds, || format!("{name:?} is not the name of an account"), hint)
+}
+
+/// Name of a unit (systemd.unit(5)).
+pub(super) fn unit(name: &str) -> Checked {
+    let kinds = ["service", "socket", "target", "timer", "path", "mount", "slice", "device"];
+    let stem = name.rsplit_once('.').filter(|(_, kind)| kinds.contains(kind));
+    let letters = |c: char| c.is_ascii_alphanumeric() || ":-_.\\@".contains(c);
+    let holds = stem.is_some_and(|(stem, _)| !stem.is_empty() && stem.chars().all(letters));
+    need(holds, || format!("{name:?} is not the name of a unit"), "as in `ssh.service`")
+}
+
 /// A word of the kernel command line.
 pub(super) fn word(word: &str) -> Checked {
     need(!word.is_empty(), || "an empty word".to_string(), "remove it")?;

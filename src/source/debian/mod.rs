@@ -24,7 +24,10 @@ mod tests {
             prop_assert!(stanzas <= text.len());
             let _ = super::relation::groups(&text);
             let _ = super::release::Release::parse(&text);
-            let _ = super::universe::Universe::read("amd64", &[(&text, 0)]);
+            let _ = super::universe::Universe::read(
+                "amd64",
+                &[super::universe::Text { text: &text, release: 0, only: None }],
+            );
             let _ = (super::date::Time::of_release(&text), super::date::Time::of_lock(&text));
         }
     }

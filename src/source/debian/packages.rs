@@ -1,10 +1,12 @@
 //! Locks the packages of one source of a recipe.
 
+use std::collections::BTreeSet;
+
 use anyhow::{Context as _, Result, anyhow, bail};
 
 use super::archive::{Archive, Known, warn_of_older};
 use super::resolve::{self, Selection};
-use super::universe::Universe;
+use super::universe::{Text, Universe};
 use crate::lock::{self, Lock, Want};
 use crate::recipe::DebianSource;
 
@@ -18,6 +20,8 @@ pub struct Request<'a> {
     pub before: Option<&'a Lock>,
     /// Whether its releases are kept, as long as they can be had.
     pub keep: bool,
+    /// A package that is taken from the latest releases all the same.
+    pub renew: Option<&'a str>,
 }
 
 impl Request<'_> {
@@ -56,6 +60,47 @@ fn release(archive: &Archive<'_>, request: &Request<'_>, suite: &str) -> Result<
     Ok(latest)
 }
 
+/// A release, and the packages that may come from it: all, or those of these names.
+struct Layer {
+    known: Known,
+    only: Option<BTreeSet<String>>,
+}
+
+/// The releases from which packages are taken as before: of each suite one, and a later one for the
+/// packages that were renewed alone.
+fn layers(archive: &Archive<'_>, request: &Request<'_>) -> Result<Vec<Layer>> {
+    let mut layers = Vec::new();
+    for suite in &request.source.suites {
+        match request.keep.then(|| kept(archive, request, suite)).transpose()?.flatten() {
+            Some(kept) => layers.extend(kept),
+            None => layers.push(Layer { known: release(archive, request, suite)?, only: None }),
+        }
+    }
+    Ok(layers)
+}
+
+/// The layers of a suite that an earlier lock has for this source; none if it has none or if they
+/// are no longer to be had.
+fn kept(archive: &Archive<'_>, request: &Request<'_>, suite: &str) -> Result<Option<Vec<Layer>>> {
+    let Some(before) = request.before else { return Ok(None) };
+    let packages = before.packages.iter().filter(|package| package.source == request.name);
+    let packages: Vec<_> = packages.collect();
+    let of = |id: &str| -> BTreeSet<String> {
+        let from = packages.iter().filter(|package| package.release == id);
+        from.map(|package| package.name.clone()).collect()
+    };
+    let releases = before.releases.iter().filter(|release| release.suite == suite);
+    let mut used: Vec<_> = releases.filter(|release| !of(&release.id).is_empty()).collect();
+    used.sort_by_key(|release| &release.date);
+    let mut layers = Vec::new();
+    for release in used {
+        let Some(known) = archive.locked(release)? else { return Ok(None) };
+        let only = (!layers.is_empty()).then(|| of(&release.id));
+        layers.push(Layer { known, only });
+    }
+    Ok(Some(layers).filter(|layers| !layers.is_empty()))
+}
+
 /// Adds to `lock` all packages of `wants`, which are of this source and one architecture, with what
 /// they depend on and the chain of trust to them.
 ///
@@ -68,10 +113,20 @@ pub fn lock(
     lock: &mut Lock,
 ) -> Result<()> {
     let Some(target) = wants.first().map(|want| want.target.as_str()) else { return Ok(()) };
-    let known = releases(archive, request)?;
-    let indices = indices(archive, request, &known, target)?;
-    let texts: Vec<_> =
-        indices.iter().map(|(_, text, release)| (text.as_str(), *release)).collect();
+    let mut layers = layers(archive, request)?;
+    let mut indices = indices(archive, request, &layers, target)?;
+    if let Some(name) = request.renew {
+        let latest = latest(archive, request)?;
+        let fresh = self::indices(archive, request, &latest, target)?;
+        let names = renewed(&fresh, target, name)?;
+        let above = layers.len();
+        layers.extend(latest.into_iter().map(|l| Layer { only: Some(names.clone()), ..l }));
+        indices.extend(fresh.into_iter().map(|(pin, text, at)| (pin, text, at + above)));
+    }
+    let texts: Vec<_> = indices
+        .iter()
+        .map(|(_, text, at)| Text { text, release: *at, only: layers[*at].only.as_ref() })
+        .collect();
     let suites = request.source.suites.join(", ");
     let universe = Universe::read(target, &texts)
         .with_context(|| format!("the index of packages of `{}` is malformed", request.name))?;
@@ -79,22 +134,55 @@ pub fn lock(
         anyhow!(error)
             .context(format!("`{}` ({suites}) for {target} cannot give all packages", request.name))
     })?;
-    add(lock, &universe, &chosen, &Found { request, known: &known, wants });
-    lock.indices.extend(indices.iter().map(|(pin, ..)| pin.clone()));
-    lock.releases.extend(known.into_iter().map(|known| known.pin));
+    add(lock, &universe, &chosen, &Found { request, layers: &layers, wants });
+    let used: BTreeSet<_> = lock.packages.iter().map(|package| package.release.clone()).collect();
+    let stays = |layer: &Layer| layer.only.is_none() || used.contains(&layer.known.pin.id);
+    let read = indices.into_iter().filter(|(.., at)| stays(&layers[*at]));
+    lock.indices.extend(read.map(|(pin, ..)| pin));
+    let releases = layers.iter().filter(|layer| stays(layer));
+    lock.releases.extend(releases.map(|layer| layer.known.pin.clone()));
     Ok(())
 }
 
+/// The latest release of each suite.
+fn latest(archive: &Archive<'_>, request: &Request<'_>) -> Result<Vec<Layer>> {
+    let latest = |suite: &String| Ok(Layer { known: archive.latest(suite)?, only: None });
+    request.source.suites.iter().map(latest).collect()
+}
+
+/// The package `name` and what it depends on: a new version may ask for new versions of that. The
+/// latest releases must have it.
+fn renewed(fresh: &Indices, target: &str, name: &str) -> Result<BTreeSet<String>> {
+    let texts: Vec<_> =
+        fresh.iter().map(|(_, text, at)| Text { text, release: *at, only: None }).collect();
+    let universe = Universe::read(target, &texts).context("the latest index is malformed")?;
+    let (mut open, mut names) = (vec![name.to_string()], BTreeSet::new());
+    while let Some(name) = open.pop() {
+        let Some(id) = universe.find(&name) else { continue };
+        let package = universe.get(id);
+        if names.insert(name) {
+            let versioned = package.depends()?.into_iter().flatten();
+            let versioned = versioned.filter(|relation| relation.version.is_some());
+            open.extend(versioned.map(|relation| relation.name.to_string()));
+        }
+    }
+    match names.is_empty() {
+        true => bail!("the latest releases have no package `{name}`"),
+        false => Ok(names),
+    }
+}
+
+/// An index, its text and the position of its layer.
 type Indices = Vec<(lock::Index, String, usize)>;
 
 fn indices(
     archive: &Archive<'_>,
     request: &Request<'_>,
-    known: &[Known],
+    layers: &[Layer],
     target: &str,
 ) -> Result<Indices> {
     let mut found = Vec::new();
-    for (position, known) in known.iter().enumerate() {
+    for (position, Layer { known, .. }) in layers.iter().enumerate() {
         for component in request.components() {
             let name = format!("{component}/binary-{target}/Packages");
             let Some((pin, text)) = archive.index(known, &name)? else {
@@ -113,7 +201,7 @@ fn indices(
 
 struct Found<'a> {
     request: &'a Request<'a>,
-    known: &'a [Known],
+    layers: &'a [Layer],
     wants: &'a [Want],
 }
 
@@ -132,7 +220,7 @@ fn add(lock: &mut Lock, universe: &Universe<'_>, chosen: &Selection, found: &Fou
             name: package.name.into(),
             version: package.version.into(),
             arch: package.arch.into(),
-            release: found.known[package.release].pin.id.clone(),
+            release: found.layers[package.release].known.pin.id.clone(),
             path: package.path.into(),
             size: package.expected.size,
             sha256: package.expected.sha256,

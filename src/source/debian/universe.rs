@@ -1,6 +1,6 @@
 //! All packages that a source offers for one architecture.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context as _, Result, bail};
 
@@ -99,6 +99,17 @@ impl<'a> Candidate<'a> {
     }
 }
 
+/// The text of an index.
+#[derive(Debug, Clone, Copy)]
+pub struct Text<'a, 'o> {
+    /// The text.
+    pub text: &'a str,
+    /// Position of its release.
+    pub release: usize,
+    /// Names of the packages that count; all where this is none.
+    pub only: Option<&'o BTreeSet<String>>,
+}
+
 /// The packages of a source: of each name the latest version.
 #[derive(Debug, Default)]
 pub struct Universe<'a> {
@@ -110,17 +121,17 @@ pub struct Universe<'a> {
 }
 
 impl<'a> Universe<'a> {
-    /// The packages in `indices`, each the text of an index and the position of its release. Of
-    /// equal versions the one of the earlier index counts.
+    /// The packages in `indices`. Of equal versions the one of the earlier index counts.
     ///
     /// # Errors
     /// An index is not of its form; the message names the line.
-    pub fn read(target: &str, indices: &[(&'a str, usize)]) -> Result<Self> {
+    pub fn read(target: &str, indices: &[Text<'a, '_>]) -> Result<Self> {
         let mut universe = Self { target: target.into(), ..Self::default() };
-        for (text, release) in indices {
+        for Text { text, release, only } in indices {
             for stanza in control::stanzas(text) {
                 let candidate = Candidate::parse(stanza?, *release)?;
-                if [target, "all"].contains(&candidate.arch) {
+                let taken = only.is_none_or(|only| only.contains(candidate.name));
+                if taken && [target, "all"].contains(&candidate.arch) {
                     universe.add(candidate);
                 }
             }

@@ -65,7 +65,7 @@ impl<'w> Repository<'w> {
 pub fn lock(r: &Resolver<'_>, name: &str, source: &Source, lock: &mut Lock) -> Result<()> {
     let Source::Git(git) = source else { return Ok(()) };
     let fresh = match r.update {
-        Update::Nothing => false,
+        Update::Nothing | Update::Package(_) => false,
         Update::Source(updated) => updated == name,
         Update::Everything => true,
     };

@@ -45,6 +45,7 @@ fn target(file: &FileEntry) -> &str {
         FileEntry::Symlink(link) => &link.at,
         FileEntry::Dir(dir) => &dir.at,
         FileEntry::Node(node) => &node.at,
+        FileEntry::Concat(concat) => &concat.at,
     }
 }
 

@@ -4,6 +4,7 @@
 //! (grpc/grpc, `doc/PROTOCOL-HTTP2.md`): one HTTP/2 request, a length-prefixed message, the status
 //! in the trailers.
 
+use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail};
@@ -25,6 +26,10 @@ pub(super) const DESTINATION: Destination = Destination {
 };
 
 const SERVICE: &str = "reference.ReferenceValueProviderService";
+/// Attempts before a call is given up.
+const ATTEMPTS: u32 = 3;
+/// Pause before the second attempt; it doubles from one to the next.
+const PAUSE: Duration = Duration::from_millis(250);
 /// Longest answer that is read.
 const LIMIT: usize = 16 << 20;
 /// gRPC's status of a request that the service refused (`rvps/src/server/mod.rs`).
@@ -67,9 +72,23 @@ struct Status {
 }
 
 impl Rvps {
+    /// Calls the service; once more, a limited number of times, where no whole answer came: both
+    /// calls may be repeated.
     fn call(&self, method: &str, text: &str) -> Result<Result<Response, Status>> {
         let request = Request { text: text.to_string() };
-        let call = call(&self.address, method, &request);
+        let mut pause = PAUSE;
+        for _ in 1..ATTEMPTS {
+            if let Ok(answer) = self.once(method, &request) {
+                return Ok(answer);
+            }
+            thread::sleep(pause);
+            pause *= 2;
+        }
+        self.once(method, &request)
+    }
+
+    fn once(&self, method: &str, request: &Request) -> Result<Result<Response, Status>> {
+        let call = call(&self.address, method, request);
         let what = || format!("RVPS at {}, {method}", self.address);
         let limited = async { tokio::time::timeout(self.patience, call).await };
         let done = self.runtime.block_on(limited).map_err(|_| {

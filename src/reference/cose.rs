@@ -32,12 +32,13 @@ impl Algorithm {
     }
 }
 
-/// The protected header: algorithm, content type, and who signed.
+/// The protected header: algorithm, content type, key identifier, and who signed.
 fn protected(algorithm: Algorithm, signer: &str) -> Result<Vec<u8>> {
     let meta = encode(&map([(0, map([(0, signer.into())]))]))?; // corim-meta-map: signer: name
     encode(&map([
         (1, algorithm.number().into()),
         (3, "application/rim+cbor".into()),
+        (4, Value::Bytes(signer.as_bytes().to_vec())), // key identifier, which earlier drafts ask for
         (8, Value::Bytes(meta)),
     ]))
 }

@@ -94,6 +94,8 @@ pub const NAMES: &[Name] = &[
     build("tdx", "tdvfkernel", Shape::Scalar, 48, kernel),
     build("tdx", "tdvfkernelparams", Shape::Scalar, 48, kernel_parameters),
     host("tdx", "xfam", Shape::List, Encoding::Hex(8)),
+    host("tdx", "mr_seam", Shape::List, Encoding::Hex(48)),
+    host("tdx", "tcb_svn", Shape::List, Encoding::Hex(16)),
     host("az-snp-vtpm", "measurement", Shape::List, Encoding::Base64(48)),
     build("az-snp-vtpm", "snp_pcr11", Shape::List, 32, |m| of(m, "vtpm", "pcr11")),
     host("az-snp-vtpm", "tcb_bootloader", Shape::List, Encoding::Text),
@@ -110,6 +112,9 @@ pub const NAMES: &[Name] = &[
     build("tpm", "tpm_pcr11", Shape::List, 32, |m| of(m, "vtpm", "pcr11")),
     host("tpm", "trusted_aks", Shape::List, Encoding::Blob),
 ];
+
+/// Names that the policy asked for up to 0.18.
+pub const FORMER: &[&str] = &["mr_seam", "tcb_svn"];
 
 /// The row called `name`.
 pub fn name(name: &str) -> Option<&'static Name> {

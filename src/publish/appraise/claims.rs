@@ -42,7 +42,8 @@ pub(super) fn claims(tee: &str, get: &dyn Fn(&str) -> Value) -> Value {
         }),
         _ => json!({"pcr11": get("tpm_pcr11"), "ak_public": get("trusted_aks")}),
     };
-    json!({tee: inner})
+    // Up to 0.18 the name had underscores.
+    json!({tee: inner.clone(), tee.replace('-', "_"): inner})
 }
 
 fn quote(get: &dyn Fn(&str) -> Value) -> Value {
@@ -50,7 +51,7 @@ fn quote(get: &dyn Fn(&str) -> Value) -> Value {
         "header": {"tee_type": "81000000", "vendor_id": "939a7233f79c4ca9940a0db3957f0607"},
         "body": {
             "mr_td": get("mr_td"), "rtmr_1": get("rtmr_1"), "rtmr_2": get("rtmr_2"),
-            "xfam": get("xfam"),
+            "xfam": get("xfam"), "mr_seam": get("mr_seam"), "tcb_svn": get("tcb_svn"),
         },
     })
 }

@@ -127,7 +127,7 @@ impl Case<'_> {
         let appraisal = self.appraise(None)?;
         let affirming = appraisal == self.wanted();
         let mut problems = Vec::new();
-        for name in asked(self.tee) {
+        for name in asked(self.tee, self.policy) {
             problems.extend(self.problem(name, affirming)?);
         }
         if !affirming && problems.is_empty() {
@@ -198,12 +198,15 @@ fn compared(policy: &str, name: &str) -> Option<Shape> {
     }
 }
 
-/// Names that the default policy asks for in claims of `tee`.
-fn asked(tee: &'static str) -> impl Iterator<Item = &'static Name> {
-    let shared = ["mr_td", "xfam"];
-    NAMES
-        .iter()
-        .filter(move |name| name.tee == tee || tee == "az-tdx-vtpm" && shared.contains(&name.name))
+/// Names that the default policy asks for in claims of `tee`; former ones where `policy` still does.
+fn asked(tee: &'static str, policy: &str) -> impl Iterator<Item = &'static Name> {
+    let shared = ["mr_td", "xfam", "mr_seam", "tcb_svn"];
+    let of_tee =
+        move |name: &&Name| name.tee == tee || tee == "az-tdx-vtpm" && shared.contains(&name.name);
+    let current = move |name: &&Name| {
+        !names::FORMER.contains(&name.name) || policy.contains(&format!("\"{}\"", name.name))
+    };
+    NAMES.iter().filter(of_tee).filter(current)
 }
 
 fn items(value: &Value) -> &[Value] {

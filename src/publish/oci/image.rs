@@ -19,6 +19,8 @@ const EMPTY: &str = "application/vnd.oci.empty.v1+json";
 pub(in crate::publish) struct Images {
     /// Blobs that are no manifests, by `sha256:…`.
     pub(in crate::publish) blobs: BTreeMap<String, Vec<u8>>,
+    /// Names of those that are files, by digest.
+    pub(in crate::publish) titles: BTreeMap<String, String>,
     /// Manifests; one that refers to another comes after it.
     pub(in crate::publish) manifests: Vec<Manifest>,
 }
@@ -96,9 +98,17 @@ impl Images {
     pub(in crate::publish) fn layer(&mut self, layer: Layer) -> Value {
         let mut descriptor = self.blob(layer.media_type, layer.bytes);
         if let Some(title) = layer.title {
+            let digest = descriptor["digest"].as_str().unwrap_or_default().to_string();
             descriptor["annotations"] = json!({"org.opencontainers.image.title": title});
+            self.titles.insert(digest, title);
         }
         descriptor
+    }
+
+    /// What people call the blob of that digest.
+    pub(in crate::publish) fn label(&self, digest: &str) -> String {
+        let title = self.titles.get(digest);
+        title.cloned().unwrap_or_else(|| format!("blob {digest}"))
     }
 
     /// Adds a manifest over blobs that are there, and gives its descriptor.

@@ -23,7 +23,7 @@ pub(super) fn push(images: &Images, target: &Target, mut report: Report) -> Resu
         Registry { api, place, login: target.login.clone(), secret: Secret::default() };
     for (digest, bytes) in &images.blobs {
         let state = registry.blob(digest, bytes)?;
-        report.note(&format!("blob {digest}"), state);
+        report.note(&images.label(digest), state);
     }
     for manifest in &images.manifests {
         registry.manifest(manifest, &mut report)?;
@@ -39,7 +39,7 @@ fn plan(images: &Images, place: &Place, report: &mut Report) {
              content-type: application/octet-stream\n\n({} bytes)",
             bytes.len()
         );
-        report.note(&format!("blob {digest}"), State::Planned(request));
+        report.note(&images.label(digest), State::Planned(request));
     }
     for manifest in &images.manifests {
         let reference = place.reference(manifest);
@@ -284,7 +284,7 @@ impl Registry {
             401 | 403 => "it does not let us push: is --login right, and may it push there?".into(),
             _ => format!("{} {}", word("code"), word("message")),
         };
-        anyhow!("{base} took {what} with status {}: {}", answer.status, said.trim())
+        anyhow!("{base} answered {what} with status {}: {}", answer.status, said.trim())
     }
 }
 

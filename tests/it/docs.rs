@@ -22,6 +22,26 @@ fn every_tee_has_its_page() {
 }
 
 #[test]
+fn every_epoch_has_its_row() {
+    let page = text("docs/measure/epochs.md");
+    let rows =
+        page.lines().filter(|line| line.starts_with("| QEMU ") || line.starts_with("| Linux "));
+    let edk2 = page.lines().filter(|line| line.starts_with("| edk2 "));
+    let epochs: Vec<_> = guestsmith::measure::VMMS.iter().flat_map(|vmm| vmm.epochs).collect();
+    for epoch in &epochs {
+        let since: Vec<_> = epoch.since.iter().map(ToString::to_string).collect();
+        let told = |line: &str| {
+            line.contains(&format!(" {} |", since.join(".")))
+                && line.contains(epoch.what)
+                && line.contains(epoch.source)
+        };
+        assert!(page.lines().any(told), "no row for {epoch:?}");
+    }
+    // The heading of the table of names begins like a row.
+    assert_eq!(rows.count() - 1 + edk2.count(), epochs.len(), "a row without an epoch");
+}
+
+#[test]
 fn every_dependency_has_its_reason() {
     let manifest: toml::Table = text("Cargo.toml").parse().expect("a manifest");
     let reasons = text("docs/dependencies.md");

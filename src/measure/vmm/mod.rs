@@ -59,6 +59,8 @@ pub enum Component {
     Vmm,
     /// Linux on the host: the setting `host-kernel`.
     HostKernel,
+    /// edk2, as year and month of its stable release. Nobody states it: the image says it all.
+    Firmware,
 }
 
 /// What an [`Epoch`] does to the measurement.
@@ -74,6 +76,8 @@ pub enum Effect {
     FpuState,
     /// The default of the SEV feature DebugSwap.
     DebugSwap(bool),
+    /// What an input says by itself: a firmware's table of sections, the VMM's name.
+    ByInput,
 }
 
 impl Profile {
@@ -108,6 +112,7 @@ impl Epoch {
         let stated = match self.component {
             Component::Vmm => machine.vmm.version.as_deref(),
             Component::HostKernel => machine.version(HOST_KERNEL.name),
+            Component::Firmware => None,
         };
         stated.is_none_or(|version| version >= self.since)
     }

@@ -1,5 +1,19 @@
 //! ID blocks: made, signed and checked. Signatures are deterministic (RFC 6979), so the same guest
 //! and key give the same bytes everywhere. `docs/measure/id-block.md`.
+//!
+//! ```
+//! use guestsmith::digest::Sha384;
+//! use guestsmith::measure::id_block::{Signed, assemble, block, key_digest, payload, policy, qemu};
+//! use p384::ecdsa::SigningKey;
+//!
+//! let key = SigningKey::from_slice(&[1; 48])?;
+//! let block = block(Sha384::of(b"the measurement"), policy("smt,abi=1.55")?);
+//! // Here or elsewhere: what is signed are the block's 96 bytes.
+//! let auth = assemble(&block, &Signed::by(&key, payload(&block)), None)?;
+//! assert!(qemu(&block, &auth).starts_with("policy=0x30137,id-block="));
+//! assert_eq!(key_digest(&auth.id_key).to_string().len(), 96);
+//! # Ok::<_, Box<dyn std::error::Error>>(())
+//! ```
 
 use alloc::format;
 use alloc::string::{String, ToString as _};

@@ -191,7 +191,16 @@ pub fn machine_doubts(machine: &Machine) -> Vec<String> {
         let (name, vmm) = (model.name, &machine.vmm);
         format!("`{name}` is a CPU model of QEMU {}, perhaps not yet of {vmm}", since.join("."))
     });
-    warning.into_iter().collect()
+    warning.into_iter().chain(gce_doubt(machine)).collect()
+}
+
+/// GCE launches VMSAs at the last page of the product's address space.
+fn gce_doubt(machine: &Machine) -> Option<String> {
+    (machine.vmm.name == "gce" && machine.cpu.is_none()).then(|| {
+        "the VMSA's address is that of Milan, since no CPU is stated; GCE's guests on later CPUs \
+         have another digest: give --cpu EPYC-Genoa"
+            .to_string()
+    })
 }
 
 /// True if the firmware contains code that compares the loaded kernel with the table of hashes: the

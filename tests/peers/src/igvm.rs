@@ -12,7 +12,7 @@ use igvm_defs::{
 };
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng as _};
-use zerocopy::FromBytes as _;
+use zerocopy::FromZeros as _;
 
 /// The bit of SEV-SNP, and that of a platform without isolation beside it.
 const SNP: u32 = 1;

@@ -17,6 +17,16 @@ pub const SEED: Setting = Setting {
 };
 
 /// All that a launch needs, from which the digest of any number of vCPUs follows.
+///
+/// ```
+/// use guestsmith::measure::tee::snp::Seed;
+///
+/// let text = "01".repeat(48) + ":" + &"02".repeat(48) + ":" + &"03".repeat(48);
+/// let seed = Seed::parse(&text, 0xffff_ffff_f000)?;
+/// let counts: Vec<_> = seed.digests().take(64).collect();
+/// assert_eq!(counts[3], seed.digest(4));
+/// # Ok::<_, guestsmith::measure::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Seed {
     /// Digest before the first VMSA.

@@ -80,6 +80,15 @@ impl<'a> Pe<'a> {
         }
         let (certificate_entry, certificate_size) = certificates(bytes, directories)?;
         let sections = sections(bytes, optional + optional_size, count)?;
+        let early = |section: &&Section| !section.raw.is_empty() && section.raw.start < headers;
+        if let Some(section) = sections.iter().find(early) {
+            return Err(Error::Value {
+                what: "section data",
+                offset: section.raw.start,
+                found: format!("`{}` in the headers", section.name),
+                expected: format!("{headers:#x} or behind"),
+            });
+        }
         let checksum = optional + CHECKSUM;
         Ok(Self {
             bytes,

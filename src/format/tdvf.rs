@@ -97,7 +97,7 @@ fn descriptor(image: &[u8]) -> Result<usize> {
     by_table.filter(stands).or_else(|| by_offset().filter(stands)).ok_or_else(|| Error::Missing {
         what: "TDX metadata",
         why: "no `TDVF` descriptor stands where the image's end points to; this firmware cannot \
-              start a TD"
+              start a TD, or the file was cut"
             .to_string(),
     })
 }

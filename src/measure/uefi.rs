@@ -37,6 +37,7 @@ pub struct Boot<'a> {
     /// The firmware.
     pub firmware: Firmware<'a>,
     banks: Banks,
+    trust: Trust,
     guest: Guest<'a>,
     image: Cow<'a>,
     kernels: BTreeMap<Vec<u8>, Step>,
@@ -59,7 +60,12 @@ impl<'a> Boot<'a> {
     ///
     /// # Errors
     /// A file is missing or broken.
-    pub fn new(guest: &Guest<'a>, epoch: Option<&str>, banks: Vec<Algorithm>) -> Result<Self> {
+    pub fn new(
+        guest: &Guest<'a>,
+        epoch: Option<&str>,
+        banks: Vec<Algorithm>,
+        trust: Trust,
+    ) -> Result<Self> {
         let firmware =
             guest.firmware.ok_or_else(|| missing("firmware", "its events come first"))?;
         let firmware = Firmware::read(firmware, guest.vars, epoch)?;
@@ -69,12 +75,21 @@ impl<'a> Boot<'a> {
             (None, Some(disk)) => Cow::Owned(system_image(disk)?),
             (None, None) => return Err(missing("kernel", "or a disk: something has to boot")),
         };
-        let mut start = firmware.code(&banks);
+        // A TD's code is in MRTD, and no register stands for PCR 0.
+        let mut start = if trust.td { Vec::new() } else { firmware.code(&banks) };
         start.extend(secure_boot::variables(&firmware, &banks));
         start.push(banks.step(7, EV_SEPARATOR, "separator", &[0; 4]));
         let kernels = BTreeMap::new();
-        let mut boot =
-            Self { firmware, banks, guest: guest.clone(), image, kernels, start, load: None };
+        let mut boot = Self {
+            firmware,
+            banks,
+            trust,
+            guest: guest.clone(),
+            image,
+            kernels,
+            start,
+            load: None,
+        };
         boot.load = boot.linux_events();
         Ok(boot)
     }
@@ -105,11 +120,11 @@ impl<'a> Boot<'a> {
     ///
     /// # Errors
     /// A file is broken, or does not fit the machine.
-    pub fn steps(&mut self, machine: &Machine, trust: Trust) -> Result<Vec<Step>> {
+    pub fn steps(&mut self, machine: &Machine) -> Result<Vec<Step>> {
         let bundle = self.fw_cfg(machine)?;
         let epoch = self.firmware.epoch;
         let mut steps = Vec::new();
-        if trust.td && epoch.fw_cfg {
+        if self.trust.td && epoch.fw_cfg {
             steps.extend(self.fw_cfg_steps(bundle.as_ref()));
         }
         steps.extend(self.start.iter().cloned());
@@ -117,7 +132,7 @@ impl<'a> Boot<'a> {
         let direct = self.guest.kernel.is_some();
         let smbios = bundle.as_ref().and_then(|files| files.get("etc/smbios/smbios-tables"));
         let structures = smbios.and_then(|tables| smbios::structures(tables));
-        let image = self.image_steps(machine, trust)?;
+        let image = self.image_steps(machine)?;
         let handoff = epoch.smbios.then(|| self.smbios(structures.as_deref()));
         if direct {
             steps.extend(image.iter().cloned());
@@ -234,7 +249,7 @@ impl<'a> Boot<'a> {
     }
 
     /// The image that the firmware loads: what allows it, its partition table, itself.
-    fn image_steps(&mut self, machine: &Machine, trust: Trust) -> Result<Vec<Step>> {
+    fn image_steps(&mut self, machine: &Machine) -> Result<Vec<Step>> {
         let input = self.input();
         let mut steps = Vec::new();
         steps.extend(secure_boot::authority(&self.firmware, &self.banks, &self.image, input)?);
@@ -244,7 +259,7 @@ impl<'a> Boot<'a> {
             let measured = table.measured();
             steps.push(self.banks.step(5, EV_EFI_GPT_EVENT, "partition table", &measured));
         }
-        let header = self.header(machine, trust);
+        let header = self.header(machine);
         if verified && !header.is_empty() {
             return Err(Error::Unsupported {
                 what: "Secure Boot with a kernel that QEMU patches".to_string(),
@@ -269,10 +284,10 @@ impl<'a> Boot<'a> {
     }
 
     /// The first bytes of the kernel, as QEMU leaves them.
-    fn header(&self, machine: &Machine, trust: Trust) -> Vec<u8> {
+    fn header(&self, machine: &Machine) -> Vec<u8> {
         let direct = self.guest.kernel.is_some();
         let takes_named = self.firmware.epoch.named_kernel;
-        let patched = linux::is_patched(&machine.vmm, takes_named, trust.td);
+        let patched = linux::is_patched(&machine.vmm, takes_named, self.trust.td);
         if !direct || !patched || !linux::is_linux(&self.image) {
             return Vec::new();
         }

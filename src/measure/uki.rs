@@ -163,6 +163,14 @@ impl<'a> Uki<'a> {
 /// # Errors
 /// It is no PE image.
 pub fn image(banks: &Banks, bytes: &[u8], name: &'static str) -> Result<Step> {
+    if linux::is_linux(bytes) && !bytes.starts_with(b"MZ") {
+        return Err(Error::Unsupported {
+            what: format!("{name} without EFI stub"),
+            why: "the firmware starts and measures PE images only; build the kernel with \
+                  CONFIG_EFI_STUB"
+                .to_string(),
+        });
+    }
     let pe = Pe::parse(bytes).map_err(|error| Error::Input { input: name, error })?;
     let digests = banks.digests(&pe.authenticode());
     Ok(Step { pcr: 4, kind: EV_EFI_BOOT_SERVICES_APPLICATION, what: name.to_string(), digests })

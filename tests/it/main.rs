@@ -30,3 +30,4 @@ mod signature;
 mod stack;
 mod steps;
 mod store;
+mod tdx;

@@ -96,7 +96,8 @@ fn expect(guest: &Guest<'_>, machines: &[Machine]) -> Result<Vec<Measurement>> {
             if guest.kernel.is_some() || guest.disk.is_some() {
                 let epoch = machine.text(EPOCH.name);
                 if !boots.iter().any(|(known, _)| *known == epoch) {
-                    boots.push((epoch, Boot::new(guest, epoch, alloc::vec![Algorithm::Sha384])?));
+                    let banks = alloc::vec![Algorithm::Sha384];
+                    boots.push((epoch, Boot::new(guest, epoch, banks, Trust { td: true })?));
                 }
                 let boot = boots.iter_mut().find(|(known, _)| *known == epoch);
                 if let Some((_, boot)) = boot {
@@ -158,7 +159,7 @@ fn run_time(
     found: &mut Measurement,
 ) -> Result<()> {
     let mut steps = first(sections, machine);
-    steps.extend(boot.steps(machine, Trust { td: true })?);
+    steps.extend(boot.steps(machine)?);
     let epoch = boot.firmware.epoch;
     found.epoch = Some(boot.firmware.epoch_name());
     if epoch.fw_cfg {
@@ -289,4 +290,34 @@ fn padded(name: &str, text: &str) -> Result<Vec<u8>> {
         expected: format!("at most {} hexadecimal digits", 2 * WIDTH),
     })?;
     Ok(initdata::fitted(bytes, WIDTH))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_the_release_cannot_be_told_both_values_are_candidates() {
+        let banks = Banks::new(alloc::vec![Algorithm::Sha384]);
+        let steps: Vec<_> =
+            (0..8).map(|pcr| banks.step(pcr, EV_SEPARATOR, "separator", &[0; 4])).collect();
+        let epoch =
+            Epoch { separator_in_rtmr1: None, ..Epoch::of_release("202302").expect("known") };
+        let mut found = Measurement::default();
+        candidates(&steps, epoch, &mut found);
+        let names: Vec<_> = found.registers.iter().map(|r| r.name.as_str()).collect();
+        assert_eq!(names, ["rtmr2", "rtmr3"]);
+        let candidates: Vec<_> =
+            found.candidates.iter().map(|c| (c.register.as_str(), c.when.as_str())).collect();
+        let (before, since) = ("edk2 before 202411", "edk2 202411 or later");
+        let expected = [("rtmr0", before), ("rtmr0", since), ("rtmr1", before), ("rtmr1", since)];
+        assert_eq!(candidates, expected);
+        // Two separators in RTMR0 and none in RTMR1 before, one in each since.
+        let separator = Sha384::of(&[0; 4]);
+        let one = Sha384::of_parts([&[0; 48][..], &separator.0]);
+        let two = Sha384::of_parts([&one.0[..], &separator.0]);
+        let values: Vec<_> = found.candidates.iter().map(|c| &c.value[..]).collect();
+        assert_eq!(values, [&two.0[..], &one.0, &[0; 48], &one.0]);
+        assert_eq!(found.warnings.len(), 2);
+    }
 }

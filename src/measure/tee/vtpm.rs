@@ -66,12 +66,13 @@ fn expect(guest: &Guest<'_>, machines: &[Machine]) -> Result<Vec<Measurement>> {
         let index = match known {
             Some(index) => index,
             None => {
-                boots.push((epoch, Boot::new(guest, epoch, Vec::clone(&banks))?));
+                let trust = Trust::default();
+                boots.push((epoch, Boot::new(guest, epoch, Vec::clone(&banks), trust)?));
                 boots.len() - 1
             }
         };
         let Some((_, boot)) = boots.get_mut(index) else { continue };
-        let steps = boot.steps(machine, Trust::default())?;
+        let steps = boot.steps(machine)?;
         let register = |step: &Step| Some(format!("pcr{}", step.pcr));
         let folded = event::fold(&steps, bank(machine), PCRS, register);
         let mut warnings = notes(boot);

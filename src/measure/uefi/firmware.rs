@@ -28,9 +28,11 @@ pub(super) const UI_APP: Guid = Guid::of("462caa21-7614-4503-836e-8ab6f4662331")
 pub(super) const BOOT_MANAGER_MENU: Guid = Guid::of("eec25bdc-67f2-4d95-b1d5-f81b2039d11d"); // BootManagerMenuApp.inf
 pub(super) const SHELL: Guid = Guid::of("7c04a583-9e3e-4f1c-ad65-e05268d0b4d1"); // Shell.inf
 
-/// Releases whose layouts differ, as `edk2-stable` tags; the names that `firmware-epoch` takes.
-pub const EPOCHS: &[&str] =
-    &["202211", "202302", "202411", "202502", "202505", "202508", "202511", "202605", "202608"];
+/// Releases, by their `edk2-stable` tags; the names that `firmware-epoch` takes.
+pub const EPOCHS: &[&str] = &[
+    "202211", "202302", "202305", "202308", "202311", "202402", "202405", "202408", "202411",
+    "202502", "202505", "202508", "202511", "202602", "202605", "202608",
+];
 
 /// What a release of edk2 measures, and how.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -211,12 +213,10 @@ impl<'a> Firmware<'a> {
         let what = format!("firmware version `{}`", self.version);
         let mut steps = alloc::vec![banks.step(0, EV_S_CRTM_VERSION, what, &version)];
         let blob = EV_EFI_PLATFORM_FIRMWARE_BLOB;
-        steps.extend(self.volume(PEI_VOLUME).map(|volume| match self.epoch.acpi {
-            true => banks.step(0, blob, "PEI volume", &pei::as_it_runs(volume)),
-            false => {
-                let why = "before edk2-stable202302 PlatformPei keeps what it finds out about the \
-                           machine in the volume, so only a boot tells";
-                Step::unknown(0, blob, "PEI volume", why)
+        steps.extend(self.volume(PEI_VOLUME).map(|volume| {
+            match pei::unknown(volume, self.epoch.acpi, self.smm) {
+                None => banks.step(0, blob, "PEI volume", &pei::as_it_runs(volume)),
+                Some(why) => Step::unknown(0, blob, "PEI volume", why),
             }
         }));
         let main = self.volume(DXE_VOLUME);

@@ -15,6 +15,10 @@ const TIMER_PORT: [u8; 4] = 0x608_u32.to_le_bytes();
 /// `mov dword [rip + displacement], constant`: opcode, and size of the whole instruction.
 const STORE: (&[u8], usize) = (&[0xc7, 0x05], 10);
 
+/// In the code that moves SMBASE, which PlatformPei fills in where it stands (edk2-stable202408 on,
+/// `UefiCpuPkg/Library/SmmRelocationLib/X64/SmmInit.nasm`): `mov cr0, eax` and the far jump behind it.
+const SMM_TEMPLATE: &[u8] = &[0x0f, 0x22, 0xc0, 0x66, 0xea];
+
 /// The volume with the port of the ACPI timer in the PEI core's variable for it. Up to
 /// edk2-stable202502 the PEI core is linked with a timer library whose constructor
 /// (`OvmfPkg/Library/AcpiTimerLib/BaseAcpiTimerLib.c`) stores it there; one of its branches stores a
@@ -29,6 +33,22 @@ pub(super) fn as_it_runs<'a>(volume: &'a Volume<'_>) -> Cow<'a, [u8]> {
     let mut bytes = volume.bytes.to_vec();
     bytes.splice(at..at + TIMER_PORT.len(), TIMER_PORT);
     Cow::Owned(bytes)
+}
+
+/// Why the volume of a firmware with management mode (`smm`) cannot be told beforehand, if so.
+pub(super) fn unknown(volume: &Volume<'_>, acpi: bool, smm: bool) -> Option<&'static str> {
+    let relocates = || memchr::memmem::find(&volume.bytes, SMM_TEMPLATE).is_some();
+    match (acpi, smm && relocates()) {
+        (false, _) => Some(
+            "before edk2-stable202302 PlatformPei keeps what it finds out about the machine in the \
+             volume, so only a boot tells",
+        ),
+        (true, true) => Some(
+            "PlatformPei sets up management mode in the volume, with addresses and a number that \
+             differs from boot to boot, so only the guest's own log tells",
+        ),
+        (true, false) => None,
+    }
 }
 
 /// Offset in `code` of the variable that the timer's port is stored in: within it, and zero so far.

@@ -16,6 +16,9 @@ const REPORTS: &[&str] = &["quote", "report", "attestation_report", "td_quote", 
 /// Keys under which they pass on the event log.
 const LOGS: &[&str] = &["cc_eventlog", "event_log", "eventlog", "ccel"];
 
+/// Type of the events that dstack's guest extends RTMR3 with.
+const RUNTIME: u32 = 0x0800_0001;
+
 pub(super) fn is_json(bytes: &[u8]) -> bool {
     bytes.trim_ascii_start().starts_with(b"{")
 }
@@ -59,7 +62,7 @@ fn event_log(text: &str) -> anyhow::Result<Log> {
     let records = events.iter().enumerate();
     let records = records.map(|(number, event)| {
         record(event)
-            .with_context(|| format!("event {number} of the log lacks imr, type or digest"))
+            .with_context(|| format!("event {number} of the log lacks imr or type, or its digest is not that of its payload"))
     });
     Ok(Log {
         algorithms: vec![(Algorithm::Sha384.id(), 48)],
@@ -73,11 +76,23 @@ fn event_log(text: &str) -> anyhow::Result<Log> {
 /// Index `imr` counts run-time registers from 0; a log counts MRTD as 0.
 fn record(event: &Value) -> Option<Record> {
     let number = |key: &str| event[key].as_u64().and_then(|n| u32::try_from(n).ok());
-    let digest = unhex(event["digest"].as_str()?).ok()?;
-    Some(Record {
-        index: number("imr")?.checked_add(1)?,
-        kind: number("event_type")?,
-        digests: vec![(Algorithm::Sha384.id(), digest)],
-        data: event["event_payload"].as_str().and_then(|hex| unhex(hex).ok()).unwrap_or_default(),
-    })
+    let stated = unhex(event["digest"].as_str()?).ok()?;
+    let kind = number("event_type")?;
+    let data = event["event_payload"].as_str().and_then(|hex| unhex(hex).ok()).unwrap_or_default();
+    let digest = match (kind, event["event"].as_str()) {
+        (RUNTIME, Some(name)) => {
+            let digest = runtime(name, &data);
+            (stated.is_empty() || stated == digest).then_some(digest)?
+        }
+        _ => stated,
+    };
+    let digests = vec![(Algorithm::Sha384.id(), digest)];
+    Some(Record { index: number("imr")?.checked_add(1)?, kind, digests, data })
+}
+
+/// Digest of an event that dstack's guest extends RTMR3 with: type, name and payload; the log need
+/// not state it (Dstack-TEE/dstack, `cc-eventlog`).
+fn runtime(name: &str, payload: &[u8]) -> Vec<u8> {
+    let kind = RUNTIME.to_le_bytes();
+    Algorithm::Sha384.digest([&kind[..], b":", name.as_bytes(), b":", payload])
 }

@@ -22,6 +22,16 @@ pub const HASH_TABLE: Guid = Guid::of("7255371f-3a3b-4b04-927b-1da6efa8d454");
 pub const SEV_METADATA: Guid = Guid::of("dc886566-984a-4798-a75e-5585a7bf67cc");
 /// Offset of the TDX metadata from the end of the file.
 pub const TDX_METADATA: Guid = Guid::of("e47a6535-984a-4798-865e-4685a7bf8ec2");
+/// Area of the kernel hashes; none where the entry is empty, which says «unsupported».
+///
+/// # Errors
+/// The entry is not as its format says.
+pub fn hash_table(image: &[u8], entries: &[Entry<'_>]) -> Result<Option<Area>> {
+    let entry = find(entries, HASH_TABLE);
+    let found = entry.map(|e| area(image, &e, "the SEV hash table's area")).transpose()?;
+    Ok(found.filter(|area| area.base != 0 && area.size != 0))
+}
+
 /// Entry point of an SVSM, relative to its start.
 pub const SVSM_INFO: Guid = Guid::of("a789a612-0597-4c4b-a49f-cbb1fe9d1ddd");
 
@@ -225,9 +235,7 @@ impl SevMetadata {
         let entries = table(image)?;
         let reset = find(&entries, RESET_BLOCK);
         let reset = reset.map(|e| number(image, &e, "the SEV-ES reset block")).transpose()?;
-        let hash_table = find(&entries, HASH_TABLE);
-        let hash_table = hash_table.map(|e| area(image, &e, "the SEV hash table's area"));
-        let hash_table = hash_table.transpose()?.filter(|area| area.base != 0 && area.size != 0);
+        let hash_table = hash_table(image, &entries)?;
         let sections = find(&entries, SEV_METADATA);
         let sections = sections.map(|e| sections_of(image, &e)).transpose()?.unwrap_or_default();
         Ok(Self { reset, hash_table, sections })

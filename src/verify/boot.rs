@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 
-use crate::format::ovmf::{self, SevMetadata};
+use crate::format::ovmf;
 use crate::measure::kernel_hashes::HashTable;
 use crate::measure::uefi::Firmware;
 use crate::measure::{Guest, Vmm, linux};
@@ -151,7 +151,9 @@ pub fn kernel_hashes(host: &Host, setup: &Setup) -> Result<Option<(u64, HashTabl
         return Ok(None);
     }
     let context = || format!("cannot read the tables of {}", firmware.display());
-    let Some(area) = SevMetadata::parse(&image).with_context(context)?.hash_table else {
+    // Not all of the metadata: that of a build for TDX would not do for an SEV launch, nor need it.
+    let entries = ovmf::table(&image).with_context(context)?;
+    let Some(area) = ovmf::hash_table(&image, &entries).with_context(context)? else {
         return Ok(None);
     };
     let initrd = setup.initrd.as_deref().map(read).transpose()?;

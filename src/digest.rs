@@ -79,6 +79,13 @@ impl Prefix256 {
         Self(hasher)
     }
 
+    /// The beginning with `part` behind it.
+    #[must_use]
+    pub fn and(mut self, part: &[u8]) -> Self {
+        self.0.update(part);
+        self
+    }
+
     /// The digest of the beginning with `rest` behind it.
     #[must_use]
     pub fn digest<'a>(mut self, rest: impl IntoIterator<Item = &'a [u8]>) -> Sha256 {

@@ -130,6 +130,18 @@ fn problems(error: &recipe::Error) -> Vec<serde_json::Value> {
     error.problems.iter().map(one).collect()
 }
 
+/// Puts `bytes` into the file `path`, which appears whole or not at all.
+pub(super) fn write_file(path: &std::path::Path, bytes: &[u8]) -> Result<(), Failure> {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let write = || -> std::io::Result<()> {
+        let mut file = tempfile::NamedTempFile::new_in(directory.unwrap_or(".".as_ref()))?;
+        file.write_all(bytes)?;
+        file.persist(path)?;
+        Ok(())
+    };
+    Ok(write().with_context(|| format!("cannot write {}", path.display()))?)
+}
+
 /// Prints help or a usage error of clap and gives the exit code.
 pub(super) fn usage(error: &clap::Error) -> ExitCode {
     match unless_closed(error.print()) {

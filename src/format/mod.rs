@@ -34,10 +34,12 @@ pub mod se_header;
 pub mod se_image;
 pub mod sgx;
 pub mod sgx_metadata;
+pub mod sgx_quote;
 pub mod snp_report;
 pub mod tar;
 pub mod tdvf;
 pub mod tdx_quote;
+pub mod tpm_quote;
 pub mod vmsa;
 pub mod x509_name;
 

@@ -221,6 +221,11 @@ impl Certificate<'_> {
         let known = CERTIFICATES.iter().find(|(guid, _)| *guid == self.guid);
         known.map_or("unknown certificate", |(_, name)| name)
     }
+
+    /// True for the known kinds but the list of revoked ones.
+    pub fn is_certificate(&self) -> bool {
+        matches!(self.name(), "VCEK" | "VLEK" | "ASK" | "ARK")
+    }
 }
 
 /// The certificates of a table as the host hands it out, or as configfs-tsm shows it in `auxblob`.

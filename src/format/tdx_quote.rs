@@ -103,6 +103,67 @@ pub fn parse(bytes: &[u8]) -> Result<Quote<'_>> {
     Ok(Quote { version, key_type, user_data, td, signed, signature, pem: pem(signature) })
 }
 
+/// What signs a quote, and what vouches for that (appendix A.3.8 of the Quoting Library API).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SignatureData<'a> {
+    /// R and S over the header and the body.
+    pub signature: [u8; 64],
+    /// The attestation key, X and Y.
+    pub attestation_key: [u8; 64],
+    /// Report of the quoting enclave, 384 bytes.
+    pub enclave_report: &'a [u8],
+    /// Signature of it by the platform's key (PCK).
+    pub enclave_signature: [u8; 64],
+    /// What the quoting enclave binds into its report beside the key.
+    pub enclave_data: &'a [u8],
+    /// The certificates of the platform's key, PEM, if they are there.
+    pub pem: Option<&'a str>,
+}
+
+/// Certification data of type 6: a report of the quoting enclave with its own.
+const ENCLAVE_REPORT: u16 = 6;
+
+impl<'a> SignatureData<'a> {
+    /// What follows the attestation key: report, signature, data, certificates.
+    pub(super) fn enclave(
+        r: &mut Reader<'a>,
+        signature: [u8; 64],
+        attestation_key: [u8; 64],
+    ) -> Result<Self> {
+        let enclave_report = r.take(384, "report of the quoting enclave")?;
+        let enclave_signature = r.array("signature of the quoting enclave")?;
+        let length = r.u16("length of the quoting enclave's data")?;
+        let enclave_data = r.take(length.into(), "data of the quoting enclave")?;
+        r.u16("type of the certification data")?;
+        let length = r.u32("length of the certification data")?;
+        let data = r.take(usize::try_from(length).unwrap_or(usize::MAX), "certification data")?;
+        Ok(Self {
+            signature,
+            attestation_key,
+            enclave_report,
+            enclave_signature,
+            enclave_data,
+            pem: pem(data),
+        })
+    }
+}
+
+impl<'a> Quote<'a> {
+    /// The parts of the signature.
+    ///
+    /// # Errors
+    /// The bytes end too early, or the certification is of another type.
+    pub fn signature_data(&self) -> Result<SignatureData<'a>> {
+        let mut r = Reader::new(self.signature);
+        let (signature, attestation_key) = (r.array("signature")?, r.array("attestation key")?);
+        let offset = r.offset();
+        let kind = r.u16("type of the certification data")?;
+        expect(kind, &[ENCLAVE_REPORT], "type of the certification data", offset)?;
+        r.u32("length of the certification data")?;
+        SignatureData::enclave(&mut r, signature, attestation_key)
+    }
+}
+
 fn expect<T: PartialEq + core::fmt::Display + Copy>(
     found: T,
     allowed: &[T],

@@ -2,6 +2,8 @@
 
 use alloc::vec::Vec;
 
+use crate::digest::{Prefix256, Sha256};
+
 /// What boots: the bytes that reach the TEE, borrowed from the caller.
 #[derive(Debug, Clone, Default)]
 pub struct Guest<'a> {
@@ -25,8 +27,29 @@ pub struct Guest<'a> {
     pub image: Option<&'a [u8]>,
     /// SNP firmware by its digest, where the image is not at hand.
     pub precomputed: Option<&'a super::ovmf::Precomputed>,
+    /// What is known of the files already. Whoever gives it measures the same bytes many times and
+    /// asks for registers alone: doubts are not looked for.
+    pub known: Option<&'a Known<'a>>,
     /// Files that only one TEE reads, by the names in its row.
     pub others: Vec<(&'a str, &'a [u8])>,
+}
+
+/// Files that were hashed already, found again by their place in memory.
+#[derive(Debug, Clone, Default)]
+pub struct Known<'a> {
+    files: Vec<(&'a [u8], Prefix256)>,
+}
+
+impl<'a> Known<'a> {
+    /// Hashes `files`.
+    pub fn of(files: impl IntoIterator<Item = &'a [u8]>) -> Self {
+        Self { files: files.into_iter().map(|bytes| (bytes, Prefix256::of([bytes]))).collect() }
+    }
+
+    fn get(&self, bytes: &[u8]) -> Option<&Prefix256> {
+        let found = self.files.iter().find(|(known, _)| core::ptr::eq(*known, bytes));
+        found.map(|(_, prefix)| prefix)
+    }
 }
 
 /// A file of a guest: its name in [`Guest`], and `--NAME` on the command line.
@@ -76,6 +99,17 @@ impl<'a> Guest<'a> {
             "image" => self.image,
             _ => other().map(|(_, bytes)| *bytes),
         }
+    }
+
+    /// SHA-256 over `bytes`, a file of this guest, to be continued.
+    pub fn prefix(&self, bytes: &[u8]) -> Prefix256 {
+        let known = self.known.and_then(|known| known.get(bytes));
+        known.cloned().unwrap_or_else(|| Prefix256::of([bytes]))
+    }
+
+    /// SHA-256 of `bytes`, a file of this guest.
+    pub fn sha256(&self, bytes: &[u8]) -> Sha256 {
+        self.prefix(bytes).digest([])
     }
 
     /// The place of the file called `name`, where it is one that several TEEs read.

@@ -46,9 +46,9 @@ impl HashTable {
     /// an absent initrd as the empty file, the kernel as it is (QEMU patches no setup header of an
     /// encrypted guest).
     pub fn of(guest: &Guest<'_>) -> Option<Self> {
-        let kernel = Sha256::of(guest.kernel?);
+        let kernel = guest.sha256(guest.kernel?);
         let cmdline = Sha256::of_parts([guest.cmdline.unwrap_or_default().as_bytes(), b"\0"]);
-        let initrd = Sha256::of(guest.initrd.unwrap_or_default());
+        let initrd = guest.sha256(guest.initrd.unwrap_or_default());
         Some(Self::new(cmdline, initrd, kernel))
     }
 

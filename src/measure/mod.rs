@@ -40,7 +40,7 @@ pub mod uki;
 pub mod vmm;
 
 pub use cpu::Cpu;
-pub use guest::{File, Guest};
+pub use guest::{File, Guest, Known};
 pub use machine::{Machine, Setting, Value, Vmm, machines};
 pub use vmm::VMMS;
 

@@ -116,6 +116,9 @@ pub fn too_early(tee: &str, machine: &Machine, epoch: &Epoch) -> Error {
 /// Doubts about `guest` under `tee` on any machine, each a sentence with its consequence.
 pub fn doubts(tee: &str, guest: &Guest<'_>, metadata: &SevMetadata) -> Vec<String> {
     let mut doubts = Vec::new();
+    if guest.known.is_some() {
+        return doubts;
+    }
     let kernel = guest.kernel.is_some();
     if kernel && !takes_hashes(tee, metadata) {
         doubts.push(

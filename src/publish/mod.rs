@@ -4,6 +4,7 @@
 //! it says was read back, not assumed.
 
 mod appraise;
+pub mod attest;
 mod bundle;
 mod dir;
 mod files;

@@ -2,6 +2,11 @@
 
 use super::path::Fault;
 
+/// Seconds since 1970 of a time as recipes write it; none if it is no such time.
+pub fn seconds(text: &str) -> Option<u64> {
+    parse(text).ok().map(u64::from)
+}
+
 /// Seconds since 1970 of an RFC 3339 time in UTC, `2026-11-01T00:00:00Z`. Every archive format of
 /// an output can hold what this accepts (cpio and gzip have 32 unsigned bits).
 pub(super) fn parse(text: &str) -> Result<u32, Fault> {

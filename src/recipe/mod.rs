@@ -5,7 +5,7 @@
 mod check;
 mod component;
 mod decode;
-mod epoch;
+pub mod epoch;
 mod error;
 mod extends;
 mod initrd;

@@ -92,6 +92,16 @@ impl Store {
         self
     }
 
+    /// Every entry of the store under `root`, unverified, sorted.
+    ///
+    /// # Errors
+    /// A directory cannot be read.
+    pub fn entries(root: &Path) -> Result<Vec<PathBuf>> {
+        let parts = entries::sorted(&root.join(BLOBS))?;
+        let inside: Result<Vec<_>> = parts.iter().map(|part| entries::sorted(part)).collect();
+        Ok(inside?.concat())
+    }
+
     /// Directory of the store.
     pub fn root(&self) -> &Path {
         &self.root

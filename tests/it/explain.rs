@@ -9,6 +9,7 @@ use guestsmith::reference::{self, Document};
 use guestsmith::verify::evidence::Evidence;
 use guestsmith::verify::explain::{Expectation, Explanation, Other, explain};
 use guestsmith::verify::inspect::Facts;
+use guestsmith::verify::signature::{Means, Signed};
 
 use crate::inputs;
 
@@ -81,6 +82,7 @@ fn launched(measurement: &Measurement) -> Evidence {
         facts: Facts::default(),
         warnings: Vec::new(),
         log: Some(log),
+        signed: Signed::Unsigned("computed"),
     }
 }
 
@@ -89,7 +91,7 @@ fn explained(expected: &Measurement, found: &Measurement) -> Explanation {
     let document = Document::of_machines(vec![machine]);
     let nothing = |_: &reference::Machine| None;
     let expectation = Expectation { document: &document, guest: &nothing, others: &[] };
-    explain(&launched(found), &expectation).expect("an explanation")
+    explain(&launched(found), &expectation, &Means::default()).expect("an explanation")
 }
 
 /// What a fault is called, what it does, and words of the input that must be named.
@@ -297,7 +299,8 @@ fn searched(launch: &Launch) -> (Vec<String>, usize) {
     let guest = |_: &reference::Machine| Some(expected_files.guest());
     let others = [other];
     let expectation = Expectation { document: &document, guest: &guest, others: &others };
-    let search = explain(&evidence, &expectation).expect("an explanation").search;
+    let found = explain(&evidence, &expectation, &Means::default());
+    let search = found.expect("an explanation").search;
     let search = search.expect("a search");
     let words = |found: &guestsmith::verify::explain::Found| {
         let words: Vec<_> = found.deviations.iter().map(|d| d.what.clone()).collect();

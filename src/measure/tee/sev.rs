@@ -48,9 +48,11 @@ pub(super) fn prefix(
     metadata: &SevMetadata,
     tee: &str,
 ) -> Prefix256 {
-    let hashes = ovmf::hashes(tee, guest, metadata);
-    let hashes = hashes.as_ref().map(|table| table.as_bytes());
-    Prefix256::of([image].into_iter().chain(hashes))
+    let prefix = guest.prefix(image);
+    match ovmf::hashes(tee, guest, metadata) {
+        Some(table) => prefix.and(table.as_bytes()),
+        None => prefix,
+    }
 }
 
 pub(super) fn measurement(digest: Sha256, warnings: Vec<alloc::string::String>) -> Measurement {

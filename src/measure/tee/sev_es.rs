@@ -1,10 +1,13 @@
 //! SEV-ES: as SEV, with the registers of every vCPU behind the rest (AMD 55766, SEV API, section
 //! 6.5 and LAUNCH_UPDATE_VMSA). `docs/measure/sev-es.md`.
 
+use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString as _};
+use alloc::vec;
 use alloc::vec::Vec;
 
 use super::{sev, snp};
+use crate::digest::Prefix256;
 use crate::format::ovmf::SevMetadata;
 use crate::measure::guest::{CMDLINE, FIRMWARE, INITRD, KERNEL, VARS};
 use crate::measure::machine::{CPU, CPU_SIGNATURE, VCPUS};
@@ -32,16 +35,27 @@ fn expect(guest: &Guest<'_>, machines: &[Machine]) -> Result<Vec<Measurement>> {
     let metadata = ovmf::metadata(image)?;
     let doubts = ovmf::doubts(TEE.name, guest, &metadata);
     let prefix = sev::prefix(guest, image, &metadata, TEE.name);
+    let mut chains: BTreeMap<[Vec<u8>; 2], Vec<Prefix256>> = BTreeMap::new();
     let one = |machine: &Machine| {
         let pages = pages(&metadata, machine)?;
         let mut warnings = doubts.clone();
         warnings.extend(ovmf::machine_doubts(machine));
         warnings.extend(legacy_doubt(ovmf::launch(TEE.name, machine)?.fpu == (0, 0)));
         warnings.extend(snp_doubt(machine));
-        let vmsas = every(&pages, snp::vcpus(TEE.name, machine)?);
-        Ok(sev::measurement(prefix.clone().digest(vmsas), warnings))
+        let vcpus = snp::vcpus(TEE.name, machine)? as usize;
+        let chain = chains.entry(pages.clone()).or_insert_with(|| vec![prefix.clone()]);
+        continue_to(chain, &pages, vcpus);
+        Ok(sev::measurement(chain[vcpus].clone().digest([]), warnings))
     };
     machines.iter().map(one).collect()
+}
+
+/// Continues `chain`, which holds what was hashed before the VMSAs and after each of them, to `vcpus`.
+fn continue_to(chain: &mut Vec<Prefix256>, [first, other]: &[Vec<u8>; 2], vcpus: usize) {
+    while let Some(last) = chain.last().filter(|_| chain.len() <= vcpus) {
+        let page = if chain.len() == 1 { first } else { other };
+        chain.push(last.clone().and(page));
+    }
 }
 
 /// VMSAs of the first and of every other vCPU.

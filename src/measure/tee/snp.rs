@@ -172,8 +172,13 @@ fn expect(guest: &Guest<'_>, machines: &[Machine]) -> Result<Vec<Measurement>> {
         };
         let seed = prepared.seed(launch, before, machine)?;
         let chain = chains.entry(seed).or_default();
-        if chain.len() < vcpus {
-            *chain = seed.digests().take(vcpus).collect();
+        match chain.last() {
+            None => chain.extend(seed.digests().take(vcpus)),
+            Some(last) => {
+                let missing = vcpus.saturating_sub(chain.len());
+                let later: Vec<_> = seed.after(*last).take(missing).collect();
+                chain.extend(later);
+            }
         }
         Ok(measurement(&prepared, seed, chain[vcpus - 1], machine))
     };

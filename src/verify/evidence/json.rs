@@ -2,19 +2,36 @@
 //! with the event log beside it.
 
 use anyhow::{Context as _, bail};
-use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use serde_json::Value;
 
+use super::claims::{self, bytes};
 use super::{Piece, parse as parse_piece};
 use crate::digest::unhex;
 use crate::format::eventlog::{Algorithm, Log, Record, Tail};
+use crate::verify::signature::Signed;
 
-/// Keys under which agents pass on the report itself.
-const REPORTS: &[&str] = &["quote", "report", "attestation_report", "td_quote", "outblob"];
+/// Keys under which agents pass on the report itself, the hardware's before what is derived from it.
+const REPORTS: &[&str] = &[
+    "td_quote",
+    "quote",
+    "attestation_report",
+    "report",
+    "hcl_report",
+    "outblob",
+    "evidence",
+    "token",
+    "attestation_doc",
+    "document",
+];
 
 /// Keys under which they pass on the event log.
-const LOGS: &[&str] = &["cc_eventlog", "event_log", "eventlog", "ccel"];
+const LOGS: &[&str] = &["cc_eventlog", "event_log", "eventlog", "ccel", "uefi_event_logs"];
+
+/// Keys under which they pass on certificates.
+const CERTIFICATES: &[&str] = &["auxblob", "vcek", "vlek", "cert_chain", "certs", "certificates"];
+
+/// Longest text that is taken for evidence.
+const MAX_TEXT: usize = 16 << 20;
 
 /// Type of the events that dstack's guest extends RTMR3 with.
 const RUNTIME: u32 = 0x0800_0001;
@@ -23,42 +40,82 @@ pub(super) fn is_json(bytes: &[u8]) -> bool {
     bytes.trim_ascii_start().starts_with(b"{")
 }
 
-pub(super) fn has_report(bytes: &[u8]) -> bool {
-    let value: Option<Value> = serde_json::from_slice(bytes).ok();
-    value.is_some_and(|value| REPORTS.iter().any(|key| value[*key].is_string()))
+pub(super) fn has_report(input: &[u8]) -> bool {
+    let value: Option<Value> = serde_json::from_slice(input).ok();
+    value.is_some_and(|value| REPORTS.iter().any(|key| bytes(&value[*key]).is_some()))
 }
 
-pub(super) fn parse(bytes: &[u8]) -> anyhow::Result<Piece> {
-    let value: Value = serde_json::from_slice(bytes).context("this is not JSON")?;
-    let text = |keys: &[&str]| keys.iter().find_map(|key| value[*key].as_str());
-    let Some(report) = text(REPORTS) else {
-        bail!("the JSON has none of the keys {}, with a text", REPORTS.join(", "));
+/// One word of base64 or hexadecimal.
+pub(super) fn is_text(bytes: &[u8]) -> bool {
+    let known = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/=-_\r\n".contains(byte);
+    let text = bytes.trim_ascii();
+    (64..MAX_TEXT).contains(&text.len()) && text.iter().all(known)
+}
+
+pub(super) fn text(input: &[u8]) -> anyhow::Result<Piece> {
+    let words = input.split(u8::is_ascii_whitespace);
+    let text = String::from_utf8(words.flatten().copied().collect())?;
+    let inner =
+        bytes(&Value::String(text)).context("the text is neither base64 nor hexadecimal")?;
+    match is_text(&inner) || is_json(&inner) {
+        true => bail!("the text holds text again"),
+        false => parse_piece(&inner).context("the text was decoded"),
+    }
+}
+
+pub(super) fn parse(input: &[u8]) -> anyhow::Result<Piece> {
+    let value: Value = serde_json::from_slice(input).context("this is not JSON")?;
+    let report = REPORTS.iter().find_map(|key| bytes(&value[*key]));
+    let Some(report) = report else {
+        // A report as fields instead of bytes, or claims of any depth.
+        return claims::document(&value);
     };
-    let report = decode(report).context("the report is neither base64 nor hexadecimal")?;
     if is_json(&report) {
         bail!("the report is JSON again");
     }
-    let mut piece = parse_piece(&report)?;
-    if let (Piece::Evidence(evidence), Some(log)) = (&mut piece, text(LOGS)) {
-        evidence.log = Some(event_log(log)?);
+    let mut piece = parse_piece(&report).context("the report in the JSON")?;
+    let Piece::Evidence(all) = &mut piece else { return Ok(piece) };
+    let log = LOGS.iter().find(|key| !value[**key].is_null());
+    let given: Vec<_> = CERTIFICATES.iter().flat_map(|key| certificates(&value[*key])).collect();
+    for evidence in all.iter_mut() {
+        if let Some(key) = log {
+            evidence.log = Some(event_log(&value[*key])?);
+        }
+        if let Signed::Snp { certificates, .. } = &mut evidence.signed {
+            certificates.extend(given.iter().cloned());
+        }
+    }
+    // Azure's evidence has the PCRs of its virtual TPM beside the hardware's report.
+    if let Ok(Piece::Evidence(others)) = claims::pcrs(&value) {
+        all.extend(others);
     }
     Ok(piece)
 }
 
-/// Bytes of a text in hexadecimal or in any of the usual forms of base64.
-fn decode(text: &str) -> Option<Vec<u8>> {
-    let text = text.trim();
-    let bare = text.trim_end_matches('=');
-    let base64 = || STANDARD_NO_PAD.decode(bare).or_else(|_| URL_SAFE_NO_PAD.decode(bare)).ok();
-    unhex(text.strip_prefix("0x").unwrap_or(text)).ok().or_else(base64)
+/// Certificates as PEM, bytes, or a list of either, perhaps as `{cert_type, data}`.
+fn certificates(value: &Value) -> Vec<Vec<u8>> {
+    match value {
+        Value::String(text) if text.contains("-----BEGIN") => vec![text.clone().into_bytes()],
+        Value::Array(items) if items.first().is_some_and(|item| !item.is_number()) => {
+            let inside = |item: &Value| match item {
+                Value::Object(_) => certificates(&item["data"]),
+                other => certificates(other),
+            };
+            items.iter().flat_map(inside).collect()
+        }
+        other => bytes(other).into_iter().filter(|bytes| !bytes.is_empty()).collect(),
+    }
 }
 
 /// A log as its bytes in base64, or as the list of events that dstack gives out.
-fn event_log(text: &str) -> anyhow::Result<Log> {
-    if let Some(bytes) = decode(text) {
+fn event_log(value: &Value) -> anyhow::Result<Log> {
+    if let Some(bytes) = bytes(value) {
         return Ok(Log::parse(&bytes)?);
     }
-    let events: Vec<Value> = serde_json::from_str(text).context("the event log is no list")?;
+    let events: Vec<Value> = match value {
+        Value::String(text) => serde_json::from_str(text).context("the event log is no list")?,
+        other => other.as_array().cloned().context("the event log is no list")?,
+    };
     let records = events.iter().enumerate();
     let records = records.map(|(number, event)| {
         record(event)

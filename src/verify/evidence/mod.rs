@@ -1,16 +1,23 @@
 //! Evidence: what a TEE reported of one launch, whatever form it came in.
 
+mod claims;
+mod cose;
 mod json;
 mod replay;
+mod sgx;
 mod snp;
 mod tdx;
+mod tpm;
 
 pub use replay::{Replayed, replay};
 
 use anyhow::{Context as _, bail};
 
 use super::inspect::Facts;
+use super::signature::Signed;
 use crate::format::eventlog::Log;
+use crate::format::tpm_quote::{self, Quote};
+use crate::format::{hcl_report, pem, sgx_quote, snp_report, tdx_quote};
 use crate::reference::compare::Registers;
 
 /// What a TEE reported.
@@ -28,15 +35,43 @@ pub struct Evidence {
     pub warnings: Vec<String>,
     /// An event log that came with it.
     pub log: Option<Log>,
+    /// What is signed, and by whom.
+    pub signed: Signed,
+}
+
+impl Evidence {
+    /// Registers that a person states, as another tool printed them.
+    pub fn stated(tee: &'static str, registers: Registers) -> Self {
+        Self {
+            tee,
+            form: "registers as stated",
+            registers,
+            facts: Facts::default(),
+            warnings: Vec::new(),
+            log: None,
+            signed: Signed::Unsigned("registers without the report that they come from"),
+        }
+    }
 }
 
 /// One file of evidence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Piece {
-    /// A report, quote or document.
-    Evidence(Box<Evidence>),
+    /// A report, quote or document; several where one file speaks of several TEEs, as a hardware
+    /// report beside the PCRs of a virtual TPM.
+    Evidence(Vec<Evidence>),
     /// An event log alone.
     Log(Log),
+    /// A quote of a TPM, which needs a log.
+    Tpm(Quote),
+    /// Certificates for the signature of a report: PEM, or the table of configfs-tsm's `auxblob`.
+    Certificates(Vec<u8>),
+}
+
+impl Piece {
+    fn of(evidence: Evidence) -> Self {
+        Self::Evidence(vec![evidence])
+    }
 }
 
 /// A form of evidence.
@@ -46,12 +81,18 @@ struct Form {
 }
 
 const FORMS: &[Form] = &[
-    Form { is: crate::format::snp_report::is_report, parse: snp::report },
-    Form { is: crate::format::tdx_quote::is_quote, parse: tdx::quote },
-    Form { is: crate::format::tdx_quote::is_report, parse: tdx::report },
-    Form { is: crate::format::hcl_report::is_wrapped, parse: snp::wrapped },
+    Form { is: tdx_quote::is_quote, parse: tdx::quote },
+    Form { is: tdx_quote::is_report, parse: tdx::report },
+    Form { is: sgx_quote::is_quote, parse: sgx::quote },
+    Form { is: snp_report::is_report, parse: snp::report },
+    Form { is: hcl_report::is_wrapped, parse: snp::wrapped },
     Form { is: is_log, parse: |bytes| Ok(Piece::Log(Log::parse(bytes)?)) },
+    Form { is: tpm_quote::is_quote, parse: |bytes| Ok(Piece::Tpm(tpm_quote::parse(bytes)?)) },
+    Form { is: cose::is_cose, parse: cose::parse },
+    Form { is: claims::is_token, parse: claims::token },
     Form { is: json::is_json, parse: json::parse },
+    Form { is: is_certificates, parse: |bytes| Ok(Piece::Certificates(bytes.to_vec())) },
+    Form { is: json::is_text, parse: json::text },
 ];
 
 /// True for JSON that carries a report.
@@ -59,8 +100,18 @@ pub fn is_json_evidence(bytes: &[u8]) -> bool {
     json::is_json(bytes) && json::has_report(bytes)
 }
 
+/// True for a COSE document of a Nitro enclave or a realm, and for a token of a verifier.
+pub fn is_signed_claims(bytes: &[u8]) -> bool {
+    cose::is_cose(bytes) || claims::is_token(bytes)
+}
+
 fn is_log(bytes: &[u8]) -> bool {
     super::inspect::recognise(bytes).is_some_and(|row| row.name == "event-log")
+}
+
+fn is_certificates(bytes: &[u8]) -> bool {
+    let table = || snp_report::certificates(bytes).unwrap_or_default();
+    pem::is_pem(bytes) || table().iter().any(snp_report::Certificate::is_certificate)
 }
 
 /// Reads one file of evidence, recognised by content.
@@ -70,31 +121,48 @@ fn is_log(bytes: &[u8]) -> bool {
 pub fn parse(bytes: &[u8]) -> anyhow::Result<Piece> {
     let Some(form) = FORMS.iter().find(|form| (form.is)(bytes)) else {
         bail!(
-            "this is no evidence of a known form: SEV-SNP report, TDX quote or TDREPORT (raw, \
-             wrapped by Azure, or in JSON), TCG2 or CCEL event log"
+            "this is no evidence of a known form: SEV-SNP report, TDX quote or TDREPORT, SGX quote \
+             (raw, wrapped by Azure, in JSON, base64 or hexadecimal), TCG2 or CCEL event log, TPM \
+             quote, Nitro document, CCA token, claims in JSON, EAR token, certificates"
         );
     };
     (form.parse)(bytes)
 }
 
-/// Puts the files of one launch together: one report, and perhaps the log that belongs to it.
+/// Puts the files of one launch together: one report, and perhaps the log that belongs to it. Of a
+/// file that speaks of several TEEs, the first that `wanted` knows counts.
 ///
 /// # Errors
 /// No report among the pieces, or more than one of a kind.
-pub fn join(pieces: Vec<Piece>) -> anyhow::Result<Evidence> {
-    let (mut evidence, mut logs) = (Vec::new(), Vec::new());
+pub fn join(pieces: Vec<Piece>, wanted: &dyn Fn(&str) -> bool) -> anyhow::Result<Evidence> {
+    let (mut evidence, mut logs, mut quotes, mut given) = (vec![], vec![], vec![], vec![]);
     for piece in pieces {
         match piece {
-            Piece::Evidence(one) => evidence.push(*one),
+            Piece::Evidence(some) => evidence.push(some),
             Piece::Log(log) => logs.push(log),
+            Piece::Tpm(quote) => quotes.push(quote),
+            Piece::Certificates(bytes) => given.push(bytes),
         }
     }
-    let count = evidence.len();
-    let mut joined = evidence.pop().context("an event log needs the report that it belongs to")?;
-    if count > 1 || logs.len() + usize::from(joined.log.is_some()) > 1 {
+    if evidence.len() + quotes.len() > 1 || logs.len() > 1 {
+        bail!("give the evidence of one launch: one report, and at most one event log");
+    }
+    if let Some(quote) = quotes.pop() {
+        let log = logs.pop().context(
+            "a TPM's quote holds a digest of its PCRs alone: give the event log as well",
+        )?;
+        return tpm::with_log(&quote, log);
+    }
+    let some = evidence.pop().context("an event log needs the report that it belongs to")?;
+    let index = some.iter().position(|one| wanted(one.tee)).unwrap_or(0);
+    let mut joined = some.into_iter().nth(index).context("no evidence in the file")?;
+    if joined.log.is_some() && !logs.is_empty() {
         bail!("give the evidence of one launch: one report, and at most one event log");
     }
     joined.log = joined.log.or_else(|| logs.pop());
+    if let Signed::Snp { certificates, .. } = &mut joined.signed {
+        certificates.extend(given);
+    }
     Ok(joined)
 }
 

@@ -4,6 +4,7 @@ use std::io::Read as _;
 
 use super::cmdline;
 use super::deviation::{Deviation, cost};
+use crate::measure::guest::CMDLINE;
 use crate::measure::{Guest, Tee};
 
 /// Bytes to which an initrd is unpacked at most.
@@ -30,12 +31,16 @@ enum Change<'a> {
 /// Everything that may stand in the place of the expected files, owned.
 pub(super) struct Alternatives {
     cmdlines: Vec<(String, Deviation)>,
+    /// Command lines with two mistakes: a word, and an end.
+    twice: Vec<(String, [Deviation; 2])>,
     files: Vec<(Other, Deviation)>,
 }
 
 impl Alternatives {
     /// Alternatives to the files of `guest`, with those that `others` has.
-    pub(super) fn new(guest: &Guest<'_>, others: &[Other]) -> Self {
+    pub(super) fn new(guest: Option<&Guest<'_>>, others: &[Other]) -> Self {
+        let nothing = Guest::default();
+        let guest = guest.unwrap_or(&nothing);
         let cmdlines = guest.cmdline.map(cmdline::variants).unwrap_or_default();
         let mut files: Vec<_> = others
             .iter()
@@ -46,7 +51,35 @@ impl Alternatives {
             })
             .collect();
         files.extend(guest.initrd.and_then(unpacked));
-        Self { cmdlines, files }
+        let rare = |(_, deviation): &&(_, Deviation)| deviation.cost < cost::RARE;
+        let both = |(line, a): &(String, Deviation)| {
+            let a = a.clone();
+            let ends = cmdline::ended(line).into_iter();
+            ends.map(move |(text, b)| (text, [a.clone(), b])).collect::<Vec<_>>()
+        };
+        let twice = cmdlines.iter().filter(rare).flat_map(both).collect();
+        Self { cmdlines, twice, files }
+    }
+
+    /// The files, as far as a launch digest holds their SHA-256.
+    pub(super) fn files<'a>(&'a self, guest: &Guest<'a>) -> Vec<&'a [u8]> {
+        let expected = [guest.firmware, guest.kernel, guest.initrd];
+        let others = self.files.iter().map(|(other, _)| &other.bytes[..]);
+        expected.into_iter().flatten().chain(others).collect()
+    }
+
+    /// Files that may stand for `input`, each with what that means.
+    pub(super) fn of<'a>(
+        &'a self,
+        input: &'a str,
+    ) -> impl Iterator<Item = (&'a [u8], &'a Deviation)> {
+        let files = self.files.iter().filter(move |(other, _)| other.input == input);
+        files.map(|(other, deviation)| (&other.bytes[..], deviation))
+    }
+
+    /// The firmware among them.
+    pub(super) fn firmware<'a>(&'a self, guest: &Guest<'a>) -> Vec<&'a [u8]> {
+        guest.firmware.into_iter().chain(self.of("firmware").map(|(bytes, _)| bytes)).collect()
     }
 
     /// Guests with one input otherwise, and, of different inputs, with two.
@@ -62,6 +95,12 @@ impl Alternatives {
                 let guest = apply(&apply(guest, first), second);
                 variants.push(Variant { guest, deviations: vec![a.clone(), b.clone()] });
             }
+        }
+        if tee.reads.contains(&CMDLINE) && !is_chain(tee) {
+            variants.extend(self.twice.iter().map(|(line, deviations)| Variant {
+                guest: apply(guest, &Change::Cmdline(line)),
+                deviations: deviations.to_vec(),
+            }));
         }
         variants.sort_by_key(|variant| (variant.deviations.len(), variant.cost()));
         variants
@@ -83,7 +122,8 @@ impl Alternatives {
         let files = self.files.iter().filter(|(other, _)| reads(&other.input));
         changes
             .extend(files.map(|(other, d)| (Change::File(&other.input, &other.bytes), d.clone())));
-        let lines = self.cmdlines.iter().filter(|_| reads("cmdline"));
+        // Chains of events are searched event by event, which is faster by far.
+        let lines = self.cmdlines.iter().filter(|_| reads("cmdline") && !is_chain(tee));
         changes.extend(lines.map(|(line, d)| (Change::Cmdline(line), d.clone())));
         changes
     }
@@ -96,6 +136,16 @@ pub(super) struct Variant<'a> {
 }
 
 impl Variant<'_> {
+    /// How many settings of the machine may be otherwise as well: two deviations in all, and none
+    /// beside one that is seldom met.
+    pub(super) fn room(&self) -> usize {
+        match &self.deviations[..] {
+            [] => 2,
+            [one] if one.cost < cost::RARE => 1,
+            _ => 0,
+        }
+    }
+
     fn cost(&self) -> u32 {
         self.deviations.iter().map(|deviation| deviation.cost).sum()
     }
@@ -106,9 +156,6 @@ fn apply<'a>(guest: &Guest<'a>, change: &Change<'a>) -> Guest<'a> {
     match change {
         Change::Cmdline(line) => guest.cmdline = Some(line),
         Change::File(name, bytes) => {
-            if *name == "firmware" {
-                guest.precomputed = None;
-            }
             if let Some(place) = guest.place(name) {
                 *place = Some(bytes);
             }
@@ -123,6 +170,11 @@ fn apply<'a>(guest: &Guest<'a>, change: &Change<'a>) -> Guest<'a> {
         }
     }
     guest
+}
+
+/// True where registers are chains of the events of a measured boot.
+pub(super) fn is_chain(tee: &Tee) -> bool {
+    matches!(tee.name, "tdx" | "vtpm")
 }
 
 /// The initrd as it is before compression, if it is compressed.

@@ -12,16 +12,27 @@ type Texts = BTreeMap<String, String>;
 
 /// SEV_FEATURES that are met: SNP alone, with DebugSwap, SecureTSC, both, with the interrupt
 /// restrictions of paravisors, and none (AMD APM volume 2, table B-4, SEV_FEATURES).
-const FEATURES: &[&str] = &["0x1", "0x21", "0x0", "0x201", "0x221", "0x9", "0x11", "0x5", "0x20"];
+const FEATURES: &[&str] = &[
+    "0x1", "0x21", "0x0", "0x201", "0x221", "0x9", "0x11", "0x5", "0x20", "0x3", "0x7", "0x41",
+    "0x61", "0x81", "0xa1", "0x29", "0x31", "0x10001", "0x10021",
+];
 
 /// Sizes of memory that are met, in MiB.
-const MEMORY: &[u64] = &[
+pub(super) const MEMORY: &[u64] = &[
     256, 512, 1024, 1536, 2048, 3072, 4096, 6144, 8192, 12288, 16384, 24576, 32768, 49152, 65536,
     98304, 131_072, 196_608, 262_144, 393_216, 524_288,
 ];
 
-/// Counts of vCPUs that are met beyond 64.
-const COUNTS: &[u32] = &[72, 80, 96, 112, 120, 128, 144, 160, 176, 192, 208, 224, 240, 255, 256];
+/// Counts of vCPUs up to which all are tried, and those that are met beyond.
+const ALL_COUNTS: u32 = 256;
+const COUNTS: &[u32] = &[272, 288, 320, 336, 352, 384, 416, 448, 480, 512, 576, 640, 768, 1024];
+
+/// What `-cpu host` shows of processors whose stepping no model of QEMU has: EPYC 7001 to 9005 as
+/// they are sold (AMD revision guides 55449, 56323, 56683, 57095, 58251, 58730).
+const SIGNATURES: &[&str] = &[
+    "0x800f11", "0x800f12", "0x830f10", "0x830f11", "0xa00f10", "0xa00f12", "0xa10f11", "0xa10f12",
+    "0xaa0f01", "0xaa0f02", "0xb00f20", "0xb00f21", "0xb10f10",
+];
 
 /// Versions around which what is measured changes.
 const VERSIONS: &[&str] =
@@ -43,12 +54,15 @@ pub(super) fn machine(tee: &Tee, texts: &Texts) -> Option<Machine> {
     measure::machines(tee, &given).ok()?.pop()
 }
 
+/// Machines, each with what is otherwise about it.
+#[derive(Default)]
+pub(super) struct Machines {
+    pub(super) list: Vec<Machine>,
+    pub(super) deviations: Vec<Vec<Deviation>>,
+}
+
 /// Machines with at most `depth` settings otherwise, the likelier first; the expected one leads.
-pub(super) fn variants(
-    tee: &Tee,
-    expected: &Texts,
-    depth: usize,
-) -> Vec<(Machine, Vec<Deviation>)> {
+pub(super) fn variants(tee: &Tee, expected: &Texts, depth: usize) -> Machines {
     let dimensions = dimensions(tee, expected);
     let mut texts = vec![(expected.clone(), Vec::new())];
     for (name, values) in &dimensions {
@@ -68,7 +82,14 @@ pub(super) fn variants(
     }
     let cost = |list: &[Deviation]| list.iter().map(|d| d.cost).sum::<u32>();
     texts.sort_by_key(|(_, deviations)| (deviations.len(), cost(deviations)));
-    texts.into_iter().filter_map(|(texts, list)| Some((machine(tee, &texts)?, list))).collect()
+    let mut found = Machines::default();
+    for (texts, deviations) in texts {
+        if let Some(machine) = machine(tee, &texts) {
+            found.list.push(machine);
+            found.deviations.push(deviations);
+        }
+    }
+    found
 }
 
 /// Every setting with the values that it may have instead.
@@ -112,6 +133,7 @@ fn same(name: &str, stated: Option<&String>, value: &str) -> bool {
 fn shown(name: &str, value: &str) -> String {
     match name {
         "cpu" => match measure::Cpu::parse(value) {
+            Ok(cpu) if value.starts_with("0x") => format!("of signature {:#x}", cpu.signature),
             Ok(cpu) => format!("{value} (signature {:#x})", cpu.signature),
             Err(_) => value.to_string(),
         },
@@ -123,9 +145,10 @@ fn shown(name: &str, value: &str) -> String {
 fn values(setting: &Setting) -> (u32, Vec<String>) {
     let texts = |list: &[&str]| list.iter().map(|text| (*text).to_string()).collect();
     match setting.kind {
-        Kind::Count => {
-            (cost::COUNT, (1..=64).chain(COUNTS.iter().copied()).map(|n| n.to_string()).collect())
-        }
+        Kind::Count => (
+            cost::COUNT,
+            (1..=ALL_COUNTS).chain(COUNTS.iter().copied()).map(|n| n.to_string()).collect(),
+        ),
         Kind::Cpu => (cost::MODEL, models()),
         Kind::Number => (cost::SETTING, texts(FEATURES)),
         Kind::Size => (cost::COUNT, MEMORY.iter().map(|n| format!("{}KiB", n << 10)).collect()),
@@ -146,5 +169,8 @@ fn models() -> Vec<String> {
             names.push(model.name.to_string());
         }
     }
+    let known =
+        |text: &&&str| measure::Cpu::parse(text).is_ok_and(|cpu| !seen.contains(&cpu.signature));
+    names.extend(SIGNATURES.iter().filter(known).map(|text| (*text).to_string()));
     names
 }

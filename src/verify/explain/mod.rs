@@ -4,6 +4,7 @@
 //! people get wrong does (`search`). A cause is given only if it was computed to give just the
 //! value that was reported.
 
+mod chain;
 mod cmdline;
 mod deviation;
 mod guests;
@@ -21,13 +22,10 @@ pub use search::{Found, Search};
 
 use super::evidence::Evidence;
 use super::inspect::Facts;
+use super::signature::{self, Means, Signature};
 use crate::measure::{self, Guest};
 use crate::reference::compare::{Compared, Verdict, closest, compare};
 use crate::reference::{Document, Machine};
-
-/// What an explanation says of the evidence's signature: it never looks at it.
-pub const UNCHECKED: &str =
-    "not checked: what follows holds only if the report is genuine; verify its signature first";
 
 /// The answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -47,7 +45,7 @@ pub struct Explanation {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub search: Option<Search>,
     /// About the signature of the evidence.
-    pub signature: &'static str,
+    pub signature: Signature,
     /// What should not be accepted without a thought.
     pub warnings: Vec<String>,
     /// Everything else that the evidence says.
@@ -55,11 +53,13 @@ pub struct Explanation {
 }
 
 impl Explanation {
-    /// True if every register that the reference values cover was reported as expected.
+    /// True if every register that the reference values cover was reported as expected, by evidence
+    /// whose signature is not known to be bad.
     pub fn is_match(&self) -> bool {
         let bad = |c: &Compared| matches!(c.verdict, Verdict::Differ | Verdict::NotReported);
         let good = |c: &Compared| c.verdict == Verdict::Match;
-        self.registers.iter().any(good) && !self.registers.iter().any(bad)
+        let forged = self.signature.verdict == signature::Verdict::Bad;
+        self.registers.iter().any(good) && !self.registers.iter().any(bad) && !forged
     }
 }
 
@@ -77,7 +77,11 @@ pub struct Expectation<'a> {
 ///
 /// # Errors
 /// The reference values have no machine of the evidence's TEE.
-pub fn explain(evidence: &Evidence, expected: &Expectation<'_>) -> anyhow::Result<Explanation> {
+pub fn explain(
+    evidence: &Evidence,
+    expected: &Expectation<'_>,
+    means: &Means,
+) -> anyhow::Result<Explanation> {
     let Expectation { document, guest, others } = expected;
     let machine = closest(document, evidence.tee, &evidence.registers).with_context(|| {
         format!(
@@ -89,16 +93,20 @@ pub fn explain(evidence: &Evidence, expected: &Expectation<'_>) -> anyhow::Resul
     let same_tee: Vec<_> = document.of_tee(evidence.tee).cloned().collect();
     let log = evidence.log.as_ref();
     let log = log.map(|log| log::compare(log, machine, &evidence.registers, &same_tee));
-    let differ = |c: &&Compared| c.verdict == Verdict::Differ;
+    // What the log explains needs no search.
+    let explained =
+        |name: &String| log.iter().any(|l| l.differences.iter().any(|d| d.register == *name));
+    let differ = |c: &&Compared| c.verdict == Verdict::Differ && !explained(&c.register);
     let wanted: Vec<_> = registers.iter().filter(differ).map(|c| &c.register).collect();
-    let search = match guest(machine).filter(|_| !wanted.is_empty()) {
-        None => None,
-        Some(guest) => {
+    let search = match wanted.is_empty() {
+        true => None,
+        false => {
             let reported = evidence.registers.iter().filter(|(name, _)| wanted.contains(name));
             let wanted = reported.map(|(name, value)| (name.clone(), value.clone())).collect();
             let Ok(tee) = measure::tee(evidence.tee) else { bail!("no TEE {}", evidence.tee) };
+            let guest = guest(machine);
             let question = search::Question { tee, guest, machine, others, wanted };
-            Some(search::search(&question))
+            Some(search::search(&question)).filter(|search| search.candidates > 0)
         }
     };
     Ok(Explanation {
@@ -108,10 +116,15 @@ pub fn explain(evidence: &Evidence, expected: &Expectation<'_>) -> anyhow::Resul
         registers,
         log,
         search,
-        signature: UNCHECKED,
+        signature: signature::check(&evidence.signed, means),
         warnings: evidence.warnings.clone(),
         facts: evidence.facts.clone(),
     })
+}
+
+/// The machine of reference values as `tee` measures it.
+pub fn machine(tee: &measure::Tee, machine: &Machine) -> Option<measure::Machine> {
+    machines::machine(tee, &machines::texts(machine))
 }
 
 #[cfg(test)]

@@ -8,12 +8,13 @@ use std::collections::BTreeMap;
 use rayon::prelude::*;
 use serde::Serialize;
 
+use super::chain;
 use super::deviation::Deviation;
-use super::guests::{Alternatives, Other, Variant};
-use super::machines;
+use super::guests::{self, Alternatives, Other, Variant};
+use super::machines::{self, Machines};
 use crate::measure::ovmf::{self, Precomputed};
 use crate::measure::tee::snp;
-use crate::measure::{Guest, Machine, Measurement, Tee};
+use crate::measure::{Guest, Known, Machine, Measurement, Tee};
 use crate::reference;
 use crate::reference::compare::Registers;
 
@@ -24,6 +25,8 @@ pub struct Found {
     pub register: String,
     /// What must be otherwise than expected, all of it together.
     pub deviations: Vec<Deviation>,
+    /// True if no other explanation that is as simple gives the same value.
+    pub certain: bool,
 }
 
 /// The outcome of a search.
@@ -39,8 +42,8 @@ pub struct Search {
 pub(super) struct Question<'a> {
     /// The TEE.
     pub(super) tee: &'static Tee,
-    /// The files that were expected to boot.
-    pub(super) guest: Guest<'a>,
+    /// The files that were expected to boot, where they are at hand.
+    pub(super) guest: Option<Guest<'a>>,
     /// The machine that was expected.
     pub(super) machine: &'a reference::Machine,
     /// Files that may have been used instead.
@@ -53,29 +56,42 @@ pub(super) struct Question<'a> {
 pub(super) fn search(question: &Question<'_>) -> Search {
     let Question { tee, guest, machine, others, .. } = question;
     let texts = machines::texts(machine);
-    let alternatives = Alternatives::new(guest, others);
-    let prefix = prefix(tee, guest);
-    let guest = Guest { precomputed: prefix.as_ref(), ..guest.clone() };
-    let variants = alternatives.guests(&guest, tee);
-    let itself = Variant { guest, deviations: Vec::new() };
-    let by_depth: Vec<_> = (0..=2).map(|depth| machines::variants(tee, &texts, depth)).collect();
-    let machines_for = |variant: &Variant<'_>| match variant.deviations.len() {
-        0 => &by_depth[2],
-        1 => &by_depth[1],
-        _ => &by_depth[0],
-    };
-    let all: Vec<_> = [itself].into_iter().chain(variants).collect();
-    let partial: Vec<_> =
-        all.par_iter().map(|variant| one_guest(question, variant, machines_for(variant))).collect();
+    let alternatives = Alternatives::new(guest.as_ref(), others);
+    let mut partial = Vec::new();
+    if guests::is_chain(tee) {
+        let Search { candidates, found } = chain::search(question, &alternatives);
+        partial.push((candidates, found));
+    }
+    if let Some(guest) = guest {
+        let known = Known::of(alternatives.files(guest));
+        let prefixes = prefixes(tee, &alternatives.firmware(guest));
+        let guest = Guest { known: Some(&known), ..guest.clone() };
+        let variants = alternatives.guests(&guest, tee);
+        let itself = Variant { guest, deviations: Vec::new() };
+        let all: Vec<_> = [itself].into_iter().chain(variants).collect();
+        let by_depth = [0, 1, 2].map(|depth| machines::variants(tee, &texts, depth));
+        let one = |variant: &Variant<'_>| {
+            one_guest(question, variant, &by_depth[variant.room()], &prefixes)
+        };
+        partial.extend(all.par_iter().map(one).collect::<Vec<_>>());
+    }
     simplest(partial)
 }
 
+/// What the pages of a firmware give, by the firmware's place in memory.
+type Prefixes<'a> = Vec<(&'a [u8], Precomputed)>;
+
 /// The launch of SEV-SNP starts with the firmware: what it gives is the same for all candidates
 /// that have the same one.
-fn prefix(tee: &Tee, guest: &Guest<'_>) -> Option<Precomputed> {
-    let image = guest.firmware.filter(|_| tee.name == snp::TEE.name)?;
-    let metadata = ovmf::metadata(image).ok()?;
-    Some(Precomputed { digest: snp::firmware_digest(image), metadata })
+fn prefixes<'a>(tee: &Tee, firmware: &[&'a [u8]]) -> Prefixes<'a> {
+    let prefix = |image: &&'a [u8]| {
+        let metadata = ovmf::metadata(image).ok()?;
+        Some((*image, Precomputed { digest: snp::firmware_digest(image), metadata }))
+    };
+    match tee.name == snp::TEE.name {
+        true => firmware.par_iter().filter_map(prefix).collect(),
+        false => Vec::new(),
+    }
 }
 
 /// Candidates computed, and what they explain.
@@ -84,17 +100,20 @@ type Partial = (usize, Vec<Found>);
 fn one_guest(
     question: &Question<'_>,
     variant: &Variant<'_>,
-    machines: &[(Machine, Vec<Deviation>)],
+    machines: &Machines,
+    prefixes: &Prefixes<'_>,
 ) -> Partial {
-    let list: Vec<_> = machines.iter().map(|(machine, _)| machine.clone()).collect();
-    let measured = measure_all(question.tee, &variant.guest, &list);
+    let same = |known: &[u8]| variant.guest.firmware.is_some_and(|f| std::ptr::eq(f, known));
+    let prefix = prefixes.iter().find(|(known, _)| same(known)).map(|(_, prefix)| prefix);
+    let guest = Guest { precomputed: prefix, ..variant.guest.clone() };
+    let measured = measure_all(question.tee, &guest, &machines.list);
     let computed = measured.iter().flatten().count();
     let mut found = Vec::new();
-    for (measurement, (_, deviations)) in measured.iter().zip(machines) {
+    for (measurement, deviations) in measured.iter().zip(&machines.deviations) {
         for register in measurement.iter().flat_map(|m| &m.registers) {
             if question.wanted.get(&register.name) == Some(&register.value) {
                 let deviations = [&variant.deviations[..], deviations].concat();
-                found.push(Found { register: register.name.clone(), deviations });
+                found.push(Found { register: register.name.clone(), deviations, certain: false });
             }
         }
     }
@@ -135,7 +154,8 @@ fn simplest(partial: Vec<Partial>) -> Search {
     for mut list in best.into_values() {
         list.sort_by(|a, b| (cost(a), &a.deviations).cmp(&(cost(b), &b.deviations)));
         list.dedup();
-        found.extend(list);
+        let certain = list.len() == 1;
+        found.extend(list.into_iter().map(|one| Found { certain, ..one }));
     }
     Search { candidates, found }
 }

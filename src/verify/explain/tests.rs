@@ -71,7 +71,8 @@ fn asked(guest: &Guest<'_>, machine: &Launched, others: &[Other]) -> Search {
     let expected = Machine::new("sev-snp", &ordinary(), &expected[0]);
     let register = &expect(guest, std::slice::from_ref(machine)).expect("one")[0].registers[0];
     let wanted: Registers = [("measurement".to_string(), register.value.clone())].into();
-    search(&Question { tee: &TEST, guest: ordinary_guest(), machine: &expected, others, wanted })
+    let guest = Some(ordinary_guest());
+    search(&Question { tee: &TEST, guest, machine: &expected, others, wanted })
 }
 
 fn told(search: &Search) -> Vec<Vec<String>> {
@@ -136,7 +137,7 @@ fn other_files_are_tried() {
         encoder.finish().expect("memory")
     };
     let changes =
-        guests::Alternatives::new(&Guest { initrd: Some(&packed), ..ordinary_guest() }, &[]);
+        guests::Alternatives::new(Some(&Guest { initrd: Some(&packed), ..ordinary_guest() }), &[]);
     let variants = changes.guests(&ordinary_guest(), &TEST);
     assert!(variants.iter().any(|variant| variant.guest.initrd == Some(b"contents")));
 }

@@ -1,23 +1,37 @@
 //! Evidence in JSON, as agents pass it on: a report with the event log beside it.
 
 use super::{Fact, Facts, eventlog};
-use crate::verify::evidence::{self, Piece, Replayed};
+use crate::verify::evidence::{self, Evidence, Piece, Replayed};
 
 pub(super) fn inspect(bytes: &[u8]) -> anyhow::Result<Facts> {
-    let facts = match evidence::parse(bytes)? {
-        Piece::Log(log) => Facts::default().with("events", eventlog::events(&log)),
-        Piece::Evidence(found) => {
-            let replayed = evidence::replay(&found)?;
-            let log = found.log.as_ref().map(eventlog::events);
-            Facts::default()
-                .with("report", found.form)
-                .with("td", found.facts)
-                .with("warnings", found.warnings)
-                .with("replay", replay(&replayed))
-                .with_some("events", log)
-        }
-    };
-    Ok(facts)
+    match evidence::parse(bytes)? {
+        Piece::Log(log) => Ok(Facts::default().with("events", eventlog::events(&log))),
+        Piece::Tpm(quote) => Ok(super::quote::tpm(&quote)),
+        Piece::Certificates(_) => Ok(Facts::default().with("certificates", true)),
+        Piece::Evidence(mut all) => match all.len() {
+            1 => one(all.remove(0)),
+            _ => {
+                let all: Vec<_> = all.into_iter().map(one).collect::<anyhow::Result<_>>()?;
+                Ok(Facts::default().with("evidence", all))
+            }
+        },
+    }
+}
+
+fn one(found: Evidence) -> anyhow::Result<Facts> {
+    let replayed = evidence::replay(&found)?;
+    let log = found.log.as_ref().map(eventlog::events);
+    let registers = found.registers.iter();
+    let registers = registers.fold(Facts::default(), |all, (n, v)| all.with_bytes(n, v));
+    let name = if found.tee == "tdx" { "td" } else { "facts" };
+    Ok(Facts::default()
+        .with("tee", found.tee)
+        .with("report", found.form)
+        .with("registers", registers)
+        .with(name, found.facts)
+        .with("warnings", found.warnings)
+        .with("replay", replay(&replayed))
+        .with_some("events", log))
 }
 
 /// Register by register, whether the log leads to what the report says.

@@ -9,10 +9,11 @@ pub(crate) mod evidence;
 mod facts;
 mod firmware;
 mod igvm;
-mod initrd;
+pub(crate) mod initrd;
 mod kernel;
 mod lock;
 mod pe;
+pub(crate) mod quote;
 mod se;
 mod sgx;
 pub(crate) mod snp;
@@ -53,6 +54,18 @@ pub const INSPECTORS: &[Inspector] = &[
         about: "TDX report (TDREPORT)",
         is: crate::format::tdx_quote::is_report,
         inspect: tdx::inspect_report,
+    },
+    Inspector {
+        name: "sgx-quote",
+        about: "SGX quote",
+        is: crate::format::sgx_quote::is_quote,
+        inspect: quote::inspect_sgx,
+    },
+    Inspector {
+        name: "tpm-quote",
+        about: "quote of a TPM",
+        is: crate::format::tpm_quote::is_quote,
+        inspect: quote::inspect_tpm,
     },
     Inspector {
         name: "azure-report",
@@ -113,6 +126,12 @@ pub const INSPECTORS: &[Inspector] = &[
         name: "evidence",
         about: "attestation evidence in JSON",
         is: crate::verify::evidence::is_json_evidence,
+        inspect: evidence::inspect,
+    },
+    Inspector {
+        name: "signed-claims",
+        about: "Nitro document, CCA token or attestation token (EAR)",
+        is: crate::verify::evidence::is_signed_claims,
         inspect: evidence::inspect,
     },
     Inspector {

@@ -16,6 +16,9 @@ pub const SEED: Setting = Setting {
     kind: Kind::Text,
 };
 
+/// Type of a page with the registers of a vCPU (AMD 56860, section 8.17.2).
+const VMSA: u8 = 2;
+
 /// All that a launch needs, from which the digest of any number of vCPUs follows.
 ///
 /// ```
@@ -73,11 +76,14 @@ impl Seed {
 
     /// The digest after every number of vCPUs from 1 on.
     pub fn digests(self) -> impl Iterator<Item = Sha384> {
-        const VMSA: u8 = 2;
         let first = next(self.before, VMSA, self.first, self.gpa);
-        core::iter::successors(Some(first), move |digest| {
-            Some(next(*digest, VMSA, self.other, self.gpa))
-        })
+        core::iter::once(first).chain(self.after(first))
+    }
+
+    /// The digests after one vCPU more than those that gave `digest`, after two more, and so on.
+    pub(super) fn after(self, digest: Sha384) -> impl Iterator<Item = Sha384> {
+        let one_more = move |digest: &Sha384| Some(next(*digest, VMSA, self.other, self.gpa));
+        core::iter::successors(Some(digest), one_more).skip(1)
     }
 
     /// The digest of a machine with `vcpus` vCPUs, at least one.

@@ -1,10 +1,14 @@
 //! What changed between two files or two builds, and which registers move.
 
+mod initrd;
+pub mod moves;
+mod text;
+
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::inspect::{Fact, Facts, Inspection};
+use super::inspect::{self, Fact, Facts, Inspection};
 use crate::reference::{Document, Machine};
 
 /// One thing that is otherwise.
@@ -18,6 +22,44 @@ pub struct Change {
     /// What is there now; nothing if it is gone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub after: Option<String>,
+    /// Where both are texts, the lines that differ.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub diff: Option<String>,
+}
+
+impl Change {
+    fn of(at: &str, before: Option<String>, after: Option<String>) -> Self {
+        Self { at: at.to_string(), before, after, diff: None }
+    }
+}
+
+/// What changed from one file to another, by content: of RAM disks file by file, of the other formats
+/// what `inspect` tells of them, of texts line by line.
+///
+/// # Errors
+/// A format is not known, or the files are of two formats.
+pub fn bytes(before: &[u8], after: &[u8]) -> anyhow::Result<(&'static str, Vec<Change>)> {
+    if before == after {
+        let format = inspect::recognise(before).map_or("file", |row| row.name);
+        return Ok((format, Vec::new()));
+    }
+    let rows = (inspect::recognise(before), inspect::recognise(after));
+    match (rows.0.map(|row| row.name), rows.1.map(|row| row.name)) {
+        (Some("initrd"), Some("initrd")) => Ok(("initrd", initrd::changes(before, after)?)),
+        (None, None) if text::diff(before, after).is_some() => {
+            let size = |bytes: &[u8]| Some(format!("{} bytes", bytes.len()));
+            let mut change = Change::of("text", size(before), size(after));
+            change.diff = text::diff(before, after);
+            Ok(("text", vec![change]))
+        }
+        _ => {
+            let (a, b) = (inspect::inspect(before)?, inspect::inspect(after)?);
+            if a.format != b.format {
+                anyhow::bail!("the first is {}, the second is {}", a.about, b.about);
+            }
+            Ok((a.format, files(&a, &b)))
+        }
+    }
 }
 
 /// Changes from one text per place to another.
@@ -27,7 +69,7 @@ fn changes(before: &BTreeMap<String, String>, after: &BTreeMap<String, String>) 
     places.dedup();
     let change = |at: &String| {
         let (before, after) = (before.get(at).cloned(), after.get(at).cloned());
-        (before != after).then(|| Change { at: at.clone(), before, after })
+        (before != after).then(|| Change::of(at, before, after))
     };
     places.into_iter().filter_map(change).collect()
 }

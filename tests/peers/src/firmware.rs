@@ -56,7 +56,7 @@ pub(crate) fn compare(count: u64, seed: u64, images: &[&str]) -> bool {
         images.len() - hashes,
         images.len()
     );
-    count > 0 && wrong + hashes == 0
+    count > 0 && wrong + hashes == 0 && trims(images[0])
 }
 
 impl Case {
@@ -66,12 +66,14 @@ impl Case {
         let kernel =
             rng.gen_bool(0.5).then(|| (0..rng.gen_range(1..5000)).map(|_| rng.r#gen()).collect());
         let letters = ['a', 'b', ' ', '=', '/', '-'];
-        let cmdline = (0..rng.gen_range(0..100)).map(|_| letters[rng.gen_range(0..6)]).collect();
+        let cmdline: String =
+            (0..rng.gen_range(0..100)).map(|_| letters[rng.gen_range(0..6)]).collect();
         Self {
             image,
             bytes,
             kernel,
-            cmdline,
+            // The crate cuts spaces off the ends, which QEMU does not: see `trims`.
+            cmdline: cmdline.trim().to_string(),
             vcpus: rng.gen_range(1..=64),
             model: MODELS[rng.gen_range(0..MODELS.len())],
             features: [0x1, 0x21, 0x9, 0x201][rng.gen_range(0..4)],
@@ -139,6 +141,18 @@ fn one(number: u64, case: &Case) -> bool {
         );
     }
     equal
+}
+
+/// A known difference, which must stay one: a command line that ends in a space.
+fn trims(image: &str) -> bool {
+    let mut case = Case::random(&mut StdRng::seed_from_u64(0), &[image]);
+    (case.kernel, case.cmdline) = (Some(b"kernel".to_vec()), "quiet ".to_string());
+    let (ours, theirs) = (case.ours().expect("a digest"), case.theirs().expect("a digest"));
+    let differs = hex(&ours.registers[0].value) != theirs;
+    if !differs {
+        println!("no longer a disagreement: spaces at the ends of a command line");
+    }
+    differs
 }
 
 /// The digest of the firmware alone.

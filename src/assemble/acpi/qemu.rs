@@ -4,7 +4,8 @@
 //! QEMU makes its ACPI tables when the firmware first asks for them, and by then the firmware has
 //! set up the chipset. So the same few registers are written here before the files are read. What
 //! the firmware gives to devices is not imitated: where the tables tell it (the window of 64-bit PCI
-//! memory, of a device that has such a BAR), the firmware itself runs until it has placed them.
+//! memory, of a device that has such a BAR; what its management mode can do), the firmware itself runs
+//! until it has placed them.
 
 mod pci;
 mod session;
@@ -16,6 +17,7 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::digest::Sha256;
 use crate::format::fw_cfg;
+use crate::measure::uefi::Firmware;
 use crate::sandbox::host::Host;
 use crate::store::Store;
 use session::Session;
@@ -131,7 +133,10 @@ fn fresh(host: &Host, machine: &Machine) -> Result<(Vec<u8>, bool)> {
         Ok(session) => session,
         Err(_) => prepared(Session::start(host, machine, "tcg")?)?,
     };
-    let device = pci::depends_on_firmware(&mut session)?;
+    let device = match negotiates(machine)? {
+        true => Some("firmware with management mode tells QEMU what it can do".to_string()),
+        false => pci::depends_on_firmware(&mut session)?,
+    };
     let by_firmware = device.is_some();
     let files = match device {
         None => session.files()?,
@@ -147,6 +152,17 @@ fn fresh(host: &Host, machine: &Machine) -> Result<(Vec<u8>, bool)> {
     };
     let files = files.iter().map(|(name, bytes)| (name.as_str(), &bytes[..]));
     Ok((fw_cfg::write(files), by_firmware))
+}
+
+/// True when the firmware has a management mode: what it can do there (to plug processors) shows in
+/// the tables (QEMU `hw/isa/lpc_ich9.c`, `etc/smi/features-ok`; `hw/i386/acpi-build.c`).
+fn negotiates(machine: &Machine) -> Result<bool> {
+    let Some(file) = &machine.firmware else { return Ok(false) };
+    if machine.arguments.iter().any(|word| word.contains("smm=off")) {
+        return Ok(false);
+    }
+    let bytes = fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+    Ok(Firmware::read(&bytes, None, None).is_ok_and(|firmware| firmware.smm))
 }
 
 /// A session whose chipset is as the firmware leaves it.

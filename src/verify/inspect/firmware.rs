@@ -3,6 +3,7 @@
 use super::{Fact, Facts};
 use crate::digest::Sha384;
 use crate::format::fv::{self, Volume};
+use crate::measure::uefi::Firmware;
 
 /// Signature of a firmware volume, 40 bytes from its start (UEFI PI 1.8, volume 3, section 3.2.1).
 pub(super) fn is_firmware(bytes: &[u8]) -> bool {
@@ -14,6 +15,7 @@ pub(super) fn inspect(bytes: &[u8]) -> anyhow::Result<Facts> {
     let volumes = fv::unpack(bytes)?;
     Ok(Facts::default()
         .with("sha384", Sha384::of(bytes).to_string())
+        .with_some("edk2", Firmware::read(bytes, None, None).ok().map(|f| f.epoch_name()))
         .with("volumes", volumes.iter().map(volume).collect::<Vec<_>>()))
 }
 

@@ -13,6 +13,7 @@ const COMMAND: u32 = 0x04;
 const HEADER: u32 = 0x0c;
 const BARS: u32 = 0x10;
 const BUSES: u32 = 0x18;
+const LAST_BAR: u32 = 0x24;
 
 /// `COMMAND`: the device answers at its ports and its memory.
 const DECODE: u32 = 0x3;
@@ -20,9 +21,10 @@ const DECODE: u32 = 0x3;
 /// What a 64-bit memory BAR has in its low bits.
 const IS_64_BIT: (u32, u32) = (0b111, 0b100);
 
-/// How often a running firmware is looked at, and for how long at most.
+/// How long a firmware runs before it is looked at again, at least, and in all, at most. On a busy
+/// machine looking takes longer than that, and the firmware gets twice as much.
 const PAUSE: Duration = Duration::from_millis(700);
-const LIMIT: Duration = Duration::from_secs(180);
+const LIMIT: Duration = Duration::from_secs(600);
 
 /// A function of a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,25 +49,32 @@ pub(super) fn depends_on_firmware(session: &mut Session) -> Result<Option<String
     Ok(None)
 }
 
-/// Lets the firmware run until every 64-bit BAR has a place that stays, and has all devices answer
+/// Lets the firmware run until it has placed what PCI devices offer, every 64-bit BAR included, and
+/// what it placed stays; and has all devices answer
 /// there, as the firmware does while it reads the tables.
 pub(super) fn wait_until_placed(session: &mut Session) -> Result<()> {
     let start = Instant::now();
-    let (mut before, mut saved) = (None, None);
+    let (mut before, mut saved, mut pause) = (None, None, PAUSE);
     loop {
-        session.let_run(PAUSE, &mut saved)?;
+        session.let_run(pause, &mut saved)?;
+        let looking = Instant::now();
         let all = functions(session, 0)?;
-        let mut placed = Vec::new();
+        let (mut wide, mut narrow) = (Vec::new(), Vec::new());
         for function in &all {
-            placed.extend(wide_bars(session, *function)?);
+            wide.extend(wide_bars(session, *function)?);
+            narrow.push(session.read_config(function.address | LAST_BAR)?);
         }
         let numbered = all.iter().all(|function| function.bridge != Some(0));
-        let sensible = placed.iter().all(|bar| (1..u64::MAX >> 1).contains(&(bar & !0xf)));
-        let found = (numbered && sensible).then_some(placed);
+        let sensible = wide.iter().all(|bar| (1..u64::MAX >> 1).contains(&(bar & !0xf)));
+        // The chipset's own disk controller has its memory in the last BAR.
+        let begun =
+            !wide.is_empty() || narrow.iter().any(|bar| (0x1000..0xffff_f000).contains(bar));
+        let found = (numbered && sensible && begun).then_some((wide, narrow));
         if found.is_some() && found == before {
             return all.iter().try_for_each(|function| decode(session, *function));
         }
         before = found;
+        pause = PAUSE.max(2 * looking.elapsed());
         if start.elapsed() > LIMIT {
             bail!("the firmware has not placed its PCI devices after {} s", LIMIT.as_secs());
         }

@@ -120,16 +120,27 @@ fn every_broken_input_gets_a_precise_error() {
     assert!(error.contains("`.setup` in the headers"), "{error}");
     let error = changed(table, b".linux\0\0");
     assert!(error.contains("kernel: no section `.cmdline` found"), "{error}");
+}
+
+#[test]
+fn variables_that_do_not_parse_and_tables_of_another_machine_are_refused() {
+    let broken = Broken(tempfile::tempdir().expect("a directory"));
+    let (code, kernel) =
+        (inputs::path("sid-OVMF_CODE_4M.fd"), inputs::path("trixie-vmlinuz-cloud"));
+    let says = |flag, file: &Path, words: &str| {
+        let error = broken.error(&[
+            ("--tee", Path::new("vtpm")),
+            ("--firmware", &code),
+            ("--kernel", &kernel),
+            ("--memory", Path::new("1GiB")),
+            (flag, file),
+        ]);
+        assert!(error.contains(words), "expected `{words}` in\n{error}");
+    };
     let mut vars = inputs::read("sid-OVMF_VARS_4M.ms.fd");
     vars[0x48..0x58].fill(0x11);
     let vars = broken.file("vars", &vars);
-    let whole = inputs::path("trixie-vmlinuz-cloud");
-    let common =
-        [tee(VTPM), ("--firmware", &code), ("--kernel", &whole), ("--memory", Path::new("1GiB"))];
-    says(
-        &[&common[..], &[("--vars", &vars)]].concat(),
-        "vars: signature of the variable store at byte offset 0x48",
-    );
+    says("--vars", &vars, "vars: signature of the variable store at byte offset 0x48");
     let acpi = broken.0.path().join("acpi");
     fs::create_dir(&acpi).expect("made");
     fs::write(
@@ -137,10 +148,9 @@ fn every_broken_input_gets_a_precise_error() {
         [[0; 8].as_slice(), &[0, 0, 0, 0x80, 0, 0, 0, 0], &[1, 0, 0, 0]].concat(),
     )
     .expect("written");
-    says(
-        &[&common[..], &[("--acpi", &acpi)]].concat(),
-        "acpi: memory in `etc/e820` at byte offset 0x0: expected 1073741824, as the machine has",
-    );
+    let words =
+        "acpi: memory in `etc/e820` at byte offset 0x0: expected 1073741824, as the machine has";
+    says("--acpi", &acpi, words);
 }
 
 #[test]

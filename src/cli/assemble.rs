@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use serde_json::json;
 
 use super::failure::Failure;
+use super::host_keys::HostKeys;
 use super::measure::{Given, guest};
 use super::{Answer, Outcome, Session};
 use crate::assemble::tee_image::{MAKERS, Maker};
@@ -33,11 +34,10 @@ pub(super) struct Assemble {
     /// Directory for the files
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// Take host-key documents as they are: they are not checked against certificates here
-    #[arg(long)]
-    no_verify: bool,
     #[command(flatten)]
     given: Given,
+    #[command(flatten)]
+    host_keys: HostKeys,
 }
 
 fn names() -> clap::builder::PossibleValuesParser {
@@ -49,12 +49,7 @@ impl Assemble {
     pub(super) fn run(self, session: &Session) -> Outcome {
         let tee = measure::tee(&self.tee).map_err(Failure::usage)?;
         let files = self.given.read(tee)?;
-        if files.iter().any(|(name, _)| *name == "host-key") && !self.no_verify {
-            let what = "host-key documents are not verified: guestsmith cannot yet check them \
-                        against certificates and revocation lists";
-            let hint = "verify them by other means, then say --no-verify";
-            return Err(Failure::usage(anyhow::anyhow!(what)).hint(hint));
-        }
+        self.host_keys.check(session, &files)?;
         let machines = self.given.machines(tee, &self.vmm)?;
         let [machine] = machines.as_slice() else {
             return Err(Failure::usage(anyhow::anyhow!(

@@ -10,12 +10,15 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use super::build::Build;
 use super::emit::{Emit, forms};
 use super::failure::Failure;
+use super::host_keys::HostKeys;
 use super::measured::{self, Look, Shown};
 use super::snp::Snp;
 use super::{Answer, Outcome, Session, recipe};
 use crate::assemble::acpi;
 use crate::measure::machine::Kind;
+use crate::measure::tee::se::SECRETS;
 use crate::measure::{self, File, Guest, Machine, Setting, TEES, Tee};
+use crate::publish::key;
 use crate::reference::{self, Document};
 use crate::store::Store;
 
@@ -66,6 +69,8 @@ pub(super) struct Measure {
     emit: Emit,
     #[command(flatten)]
     snp: Snp,
+    #[command(flatten)]
+    host_keys: HostKeys,
 }
 
 /// Text forms, beside those of `reference::EMITTERS`.
@@ -89,6 +94,7 @@ impl Measure {
         self.snp.check(tee)?;
         let machines = self.given.machines(tee, &self.vmm)?;
         let mut files = self.given.read(tee)?;
+        self.host_keys.check(session, &files)?;
         files.extend(self.read_from_qemu(session, tee, &machines)?);
         let guest = guest(&files);
         let precomputed = self.snp.precomputed(session, &guest)?;
@@ -259,6 +265,7 @@ impl Given {
             let bytes = match name.as_str() {
                 "cmdline" => value.clone().into_bytes(),
                 "acpi" => acpi::bundle(value.as_ref())?,
+                name if SECRETS.contains(&name) => key::secret_bytes(value)?,
                 _ => fs::read(value).with_context(|| format!("cannot read {value}"))?,
             };
             files.push((file.name, bytes));

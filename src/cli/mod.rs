@@ -15,6 +15,7 @@ mod emit;
 mod environment;
 mod explain;
 pub mod failure;
+mod host_keys;
 mod id_block;
 mod inspect;
 mod kata;

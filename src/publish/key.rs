@@ -21,7 +21,7 @@ const LIMIT: u64 = 64 << 10;
 ///
 /// # Errors
 /// It cannot be read, or everybody can.
-pub fn secret(place: &str) -> Result<String> {
+pub fn secret_bytes(place: &str) -> Result<Vec<u8>> {
     let path = match place.strip_prefix("fd:").map(str::parse::<u32>) {
         Some(Ok(number)) => PathBuf::from(format!("/proc/self/fd/{number}")),
         Some(Err(_)) => bail!("`{place}` is no descriptor: write fd:3"),
@@ -35,10 +35,18 @@ pub fn secret(place: &str) -> Result<String> {
             "{place} can be used by everybody (mode {mode:03o}): chmod 600, and think of a new key"
         );
     }
-    let mut text = String::new();
-    let read = file.by_ref().take(LIMIT).read_to_string(&mut text);
+    let mut bytes = Vec::new();
+    let read = file.by_ref().take(LIMIT).read_to_end(&mut bytes);
     read.map_err(|error| anyhow!("cannot read {place}: {}", error.kind()))?;
-    Ok(text)
+    Ok(bytes)
+}
+
+/// A secret that is text, as [`secret_bytes`] reads it.
+///
+/// # Errors
+/// As there, or it is no text.
+pub fn secret(place: &str) -> Result<String> {
+    String::from_utf8(secret_bytes(place)?).map_err(|_| anyhow!("{place} is no text"))
 }
 
 /// A private key.

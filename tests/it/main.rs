@@ -1,6 +1,7 @@
 //! Integration tests, one file a subject, one binary.
 
 mod amd;
+mod authority;
 mod boots;
 mod build;
 mod cli;
@@ -8,6 +9,7 @@ mod command;
 mod docs;
 mod explain;
 mod git;
+mod host_keys;
 mod inputs;
 mod inspect;
 mod kata;

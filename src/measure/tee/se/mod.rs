@@ -6,6 +6,7 @@ pub mod digests;
 pub mod flags;
 pub mod host_key;
 pub mod secrets;
+pub mod trust;
 
 use alloc::format;
 use alloc::string::{String, ToString as _};
@@ -49,10 +50,14 @@ const SETTINGS: [Setting; flags::FLAGS.len()] = {
 
 const STAGE3A: File = File { name: "stage3a", about: "Loader stage3a.bin of s390-tools" };
 const STAGE3B: File = File { name: "stage3b", about: "Loader stage3b_reloc.bin of s390-tools" };
-const HOST_KEY: File = File {
+/// What [`trust`] judges: the caller decides whether it must.
+pub const HOST_KEY: File = File {
     name: "host-key",
     about: "Host-key document (X.509, PEM or DER); repeat it for each host",
 };
+/// Files that hold secrets.
+pub const SECRETS: &[&str] = &[SEED.name, CCK.name];
+
 const SEED: File =
     File { name: "key-seed", about: "Secret seed of at least 32 bytes: all keys come from it" };
 const CCK: File =

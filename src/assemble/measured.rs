@@ -6,11 +6,12 @@ use anyhow::{Context as _, Result};
 use rayon::prelude::*;
 
 use super::output;
+use super::tee_image::MAKERS;
 use crate::build::artifacts::Artifacts;
 use crate::build::inputs::Inputs;
 use crate::digest::Sha256;
 use crate::lock::Lock;
-use crate::measure::{self, Guest, Tee};
+use crate::measure::{self, Guest, Measurement, Tee};
 use crate::recipe::{MachineSpec, Recipe};
 use crate::reference::{self, Document, Machine, Material};
 
@@ -58,6 +59,50 @@ pub fn machines(recipe: &Recipe, artifacts: &Artifacts) -> Result<Vec<Machine>> 
     Ok(measured.collect::<Result<Vec<_>>>()?.concat())
 }
 
+/// What the recipe's machines boot beside the files of the boot set, and needs no secret: device
+/// trees of realms, enclave images. A file that differs between machines has the machine's name.
+///
+/// # Errors
+/// As [`document`].
+pub fn shipped(recipe: &Recipe, artifacts: &Artifacts) -> Result<BTreeMap<String, Vec<u8>>> {
+    let mut made: BTreeMap<&str, BTreeMap<String, Vec<u8>>> = BTreeMap::new();
+    for (name, spec) in recipe.machines.iter().flatten() {
+        let makers = MAKERS.iter().filter(|maker| maker.tee == name && !maker.secret);
+        for maker in makers {
+            let tee = measure::tee(name)?;
+            let firmware = firmware(spec, artifacts).and_then(|name| artifacts.firmware.get(name));
+            let guest = guest(tee, artifacts, firmware.map(Vec::as_slice));
+            for machine in spec.machines(tee)? {
+                let label =
+                    slug(&Machine::new(tee.name, &machine, &Measurement::default()).label());
+                for (file, bytes) in (maker.make)(&guest, &machine)? {
+                    made.entry(file).or_default().insert(label.clone(), bytes);
+                }
+            }
+        }
+    }
+    Ok(made.into_iter().flat_map(|(file, variants)| named(file, variants)).collect())
+}
+
+/// One file where all variants are equal, else one for each, with its label in the name.
+fn named(file: &str, variants: BTreeMap<String, Vec<u8>>) -> Vec<(String, Vec<u8>)> {
+    let mut contents: Vec<_> = variants.values().collect();
+    contents.dedup();
+    match (contents.len(), file.rsplit_once('.')) {
+        (2.., Some((stem, ending))) => variants
+            .into_iter()
+            .map(|(label, bytes)| (format!("{stem}-{label}.{ending}"), bytes))
+            .collect(),
+        _ => variants.into_values().take(1).map(|bytes| (file.to_string(), bytes)).collect(),
+    }
+}
+
+/// A label in the characters of a file name.
+fn slug(label: &str) -> String {
+    let safe = |c: char| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' };
+    label.chars().map(safe).collect()
+}
+
 fn of_tee(tee: &Tee, spec: &MachineSpec, artifacts: &Artifacts) -> Result<Vec<Machine>> {
     let machines = spec.machines(tee)?;
     let name = firmware(spec, artifacts);
@@ -88,6 +133,9 @@ fn guest<'a>(tee: &Tee, artifacts: &'a Artifacts, firmware: Option<&'a [u8]>) ->
     if reads(measure::guest::FIRMWARE) {
         guest.firmware = firmware;
     }
+    let read = |(name, _): &(&str, &[u8])| tee.reads.iter().any(|file| file.name == *name);
+    let loaders = artifacts.loaders.iter().map(|(name, file)| (name.as_str(), file.as_slice()));
+    guest.others.extend(loaders.filter(read));
     if reads(measure::guest::KERNEL) {
         guest.kernel = artifacts.kernel.as_deref();
     }

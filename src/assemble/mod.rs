@@ -2,6 +2,7 @@
 
 pub mod acpi;
 pub mod direct;
+pub mod enclave;
 pub mod measured;
 pub mod output;
 pub mod tee_image;

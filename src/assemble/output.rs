@@ -93,6 +93,17 @@ pub fn write(dir: &Path, files: &BTreeMap<String, &[u8]>, manifest: &Manifest) -
     synced.with_context(|| format!("cannot write {}", dir.display()))
 }
 
+/// Puts `files` into `dir`, without a manifest: all are on disk before the first gets its name.
+///
+/// # Errors
+/// The directory cannot be made or written.
+pub fn place(dir: &Path, files: &[(&str, Vec<u8>)]) -> Result<()> {
+    fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
+    let new = files.iter().map(|(name, bytes)| Ok((name, written(dir, bytes)?)));
+    let new: Vec<_> = new.collect::<Result<_>>()?;
+    new.into_iter().try_for_each(|(name, file)| persist(file, &dir.join(name)))
+}
+
 /// A temporary file in `dir`, complete and on disk. Its mode is the same under every umask.
 fn written(dir: &Path, bytes: &[u8]) -> Result<tempfile::NamedTempFile> {
     let write = || -> io::Result<_> {

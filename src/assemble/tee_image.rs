@@ -16,6 +16,8 @@ pub struct Maker {
     pub tee: &'static str,
     /// One line for help and docs: which files.
     pub about: &'static str,
+    /// True where the files hold keys: they are made for one owner, and never by a build.
+    pub secret: bool,
     /// The files.
     pub make: fn(&Guest<'_>, &Machine) -> Result<Made>,
 }
@@ -25,14 +27,21 @@ pub const MAKERS: &[Maker] = &[
     Maker {
         tee: se::SE.name,
         about: "se.img, to be booted, and hdr.bin, its header for verifiers",
+        secret: true,
         make: secure_execution,
     },
     Maker {
         tee: cca::CCA.name,
         about: "virt.dtb, the device tree that is measured, for the VMM's -dtb",
+        secret: false,
         make: device_tree,
     },
-    Maker { tee: nitro::NITRO.name, about: "enclave.eif, unsigned", make: enclave },
+    Maker {
+        tee: nitro::NITRO.name,
+        about: "enclave.eif, signed where a --signing-key is given",
+        secret: false,
+        make: enclave,
+    },
 ];
 
 fn secure_execution(guest: &Guest<'_>, machine: &Machine) -> Result<Made> {
@@ -45,17 +54,15 @@ fn device_tree(guest: &Guest<'_>, machine: &Machine) -> Result<Made> {
     Ok(vec![("virt.dtb", cca::device_tree(guest, machine)?)])
 }
 
+/// Name of the enclave image.
+pub const ENCLAVE: &str = "enclave.eif";
+
 /// Memory and vCPUs that an enclave gets when nothing else is asked for: those of AWS's tool.
 const ENCLAVE_DEFAULTS: (u64, u64) = (1 << 30, 2);
 
+/// An enclave image without a signature; [`super::enclave`] adds one.
 fn enclave(guest: &Guest<'_>, _: &Machine) -> Result<Made> {
     let parts = nitro::Parts::from_files(guest)?;
-    if parts.certificate.is_some() {
-        return Err(Error::Unsupported {
-            what: "signing an enclave image".to_string(),
-            why: "it is made unsigned; sign it with AWS's tool".to_string(),
-        });
-    }
     let section = |kind, data| Section { kind, data: std::borrow::Cow::Borrowed(data) };
     let mut sections = vec![
         section(Kind::Kernel, parts.kernel),
@@ -68,7 +75,7 @@ fn enclave(guest: &Guest<'_>, _: &Machine) -> Result<Made> {
     let version = eif::VERSION;
     let image = eif::Image { version, arm64, default_memory, default_cpus, sections };
     let file = image.write().map_err(|error| Error::Input { input: "ramdisk", error })?;
-    Ok(vec![("enclave.eif", file)])
+    Ok(vec![(ENCLAVE, file)])
 }
 
 /// The metadata that tools ask for, with the one time that is always the same.

@@ -10,7 +10,7 @@ use super::compiled::{self, Makers};
 use super::inputs::Inputs;
 use super::step::Builder;
 use super::{agent, initrd, layers, prebuilt, tools};
-use crate::recipe::{Agent, CargoAgent, Firmware, Kernel, PackageFile, Source};
+use crate::recipe::{Agent, CargoAgent, Firmware, Kernel, Loader, PackageFile, Source};
 use crate::sandbox::host::Host;
 use crate::store::Expected;
 
@@ -19,6 +19,8 @@ use crate::store::Expected;
 pub struct Artifacts {
     /// Firmware images by the recipe's names.
     pub firmware: BTreeMap<String, Vec<u8>>,
+    /// Loaders by the recipe's names.
+    pub loaders: BTreeMap<String, Vec<u8>>,
     /// The kernel, whole and unpatched.
     pub kernel: Option<Vec<u8>>,
     /// The configuration of a kernel that was built from source.
@@ -46,6 +48,11 @@ pub fn build(inputs: Inputs<'_>, host: &Host, builder: &Builder<'_>) -> Result<A
         });
         images.collect::<Result<BTreeMap<_, _>>>()
     };
+    let loaders = inputs.recipe.loaders.iter().map(|(name, wanted)| {
+        let file = loader(inputs, wanted).with_context(|| format!("loaders.{name}"))?;
+        Ok((name.clone(), file))
+    });
+    let loaders = loaders.collect::<Result<_>>()?;
     let kernel = || {
         let kernel = inputs.recipe.kernel.as_ref();
         kernel.map(|wanted| kernel_of(inputs, makers, wanted).context("kernel")).transpose()
@@ -63,7 +70,8 @@ pub fn build(inputs: Inputs<'_>, host: &Host, builder: &Builder<'_>) -> Result<A
     let (firmware, (kernel, initrd)) = rayon::join(firmware, || rayon::join(kernel, initrd));
     let (kernel, kernel_config) =
         kernel?.map_or((None, None), |(image, config)| (Some(image), config));
-    Ok(Artifacts { firmware: firmware?, kernel, kernel_config, initrd: initrd?, cmdline })
+    let (firmware, initrd) = (firmware?, initrd?);
+    Ok(Artifacts { firmware, loaders, kernel, kernel_config, initrd, cmdline })
 }
 
 fn firmware(inputs: Inputs<'_>, makers: Makers<'_>, wanted: &Firmware) -> Result<Vec<u8>> {
@@ -74,6 +82,13 @@ fn firmware(inputs: Inputs<'_>, makers: Makers<'_>, wanted: &Firmware) -> Result
     };
     prebuilt::check_firmware(&image)?;
     Ok(image)
+}
+
+fn loader(inputs: Inputs<'_>, wanted: &Loader) -> Result<Vec<u8>> {
+    match wanted {
+        Loader::Package(package) => from_package(inputs, package),
+        Loader::File(path) => inputs.read(path),
+    }
 }
 
 /// The kernel, and its configuration if it is built here.

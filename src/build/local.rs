@@ -9,7 +9,7 @@ use sha2::Digest as _;
 
 use super::inputs::Inputs;
 use crate::digest::Sha256;
-use crate::recipe::{Agent, FileEntry, Firmware, Kernel, Recipe, Source};
+use crate::recipe::{Agent, FileEntry, Firmware, Kernel, Loader, Recipe, Source};
 use crate::store::entries;
 
 /// Paths that `recipe` names beside itself, sorted.
@@ -17,6 +17,10 @@ pub fn paths(recipe: &Recipe) -> Vec<&str> {
     let firmware = recipe.firmware.values().filter_map(|firmware| match firmware {
         Firmware::File(path) => Some(path),
         _ => None,
+    });
+    let loaders = recipe.loaders.values().filter_map(|loader| match loader {
+        Loader::File(path) => Some(path),
+        Loader::Package(_) => None,
     });
     let kernel = recipe.kernel.iter().filter_map(|kernel| match kernel {
         Kernel::File(path) => Some(path),
@@ -40,7 +44,13 @@ pub fn paths(recipe: &Recipe) -> Vec<&str> {
         FileEntry::Copy(copy) => Some(&copy.from),
         _ => None,
     });
-    let all = firmware.chain(kernel).chain(fragments).chain(sources).chain(programs).chain(copied);
+    let all = firmware
+        .chain(loaders)
+        .chain(kernel)
+        .chain(fragments)
+        .chain(sources)
+        .chain(programs)
+        .chain(copied);
     let mut paths: Vec<_> = all.map(String::as_str).collect();
     paths.sort_unstable();
     paths.dedup();

@@ -124,7 +124,9 @@ impl Build {
         let builder = Builder::new(inputs.store, &inputs.recipe.name, &notify);
         let artifacts = artifacts::build(inputs, session.host(), &builder)?;
         bar.set_message("measuring");
+        let shipped = measured::shipped(inputs.recipe, &artifacts)?;
         let mut files = direct::files(&artifacts);
+        files.extend(shipped.iter().map(|(name, file)| (name.clone(), &file[..])));
         let document = measured::document(inputs, &artifacts, &files, lock)?;
         let values = match document.machines.is_empty() {
             true => None,

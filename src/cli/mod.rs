@@ -29,6 +29,7 @@ mod recipe;
 mod report;
 mod reproduce;
 mod schema;
+mod sigstruct;
 mod snp;
 mod surroundings;
 mod verify;
@@ -84,6 +85,7 @@ verbs! {
     Boot in boot,
     Measure in measure,
     IdBlock in id_block,
+    Sigstruct in sigstruct,
     Inspect in inspect,
     Reproduce in reproduce,
     Diff in diff,

@@ -196,7 +196,7 @@ fn bytes(number: &BigUint) -> [u8; KEY_SIZE] {
 }
 
 /// DER of the `DigestInfo` of SHA-256 before the digest (RFC 8017 section 9.2, note 1).
-const DIGEST_INFO: &[u8] =
+pub const DIGEST_INFO: &[u8] =
     b"\x30\x31\x30\x0d\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x01\x05\x00\x04\x20";
 
 /// EMSA-PKCS1-v1_5 of `digest` (RFC 8017 section 9.2), little-endian.

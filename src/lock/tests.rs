@@ -13,6 +13,7 @@ fn recipe() -> Recipe {
         sources: BTreeMap::new(),
         tools: None,
         firmware: BTreeMap::new(),
+        loaders: BTreeMap::new(),
         kernel: Some(Kernel::Package(PackageFile {
             name: "linux-image-cloud-amd64".into(),
             from: "trixie".into(),

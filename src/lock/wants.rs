@@ -1,7 +1,7 @@
 //! Which packages a recipe asks for.
 
 use crate::recipe::{
-    Deb, FileEntry, Firmware, Initrd, Kernel, PackageEntry, PackageFile, Recipe, Source,
+    Deb, FileEntry, Firmware, Initrd, Kernel, Loader, PackageEntry, PackageFile, Recipe, Source,
 };
 
 /// How much of what a package depends on is wanted with it.
@@ -48,12 +48,17 @@ pub fn wants(recipe: &Recipe) -> Vec<Want> {
         Firmware::Package(package) => Some(file(package, format!("firmware.{name}"))),
         _ => None,
     });
+    let loaders = recipe.loaders.iter().filter_map(|(name, loader)| match loader {
+        Loader::Package(package) => Some(file(package, format!("loaders.{name}"))),
+        Loader::File(_) => None,
+    });
     let kernel = match &recipe.kernel {
         Some(Kernel::Package(package)) => Some(file(package, "kernel".into())),
         _ => None,
     };
     let initrd = recipe.initrd.iter().flat_map(|initrd| of_initrd(recipe, initrd));
-    let mut wants: Vec<_> = sources.chain(firmware).chain(kernel).chain(initrd).collect();
+    let mut wants: Vec<_> =
+        sources.chain(firmware).chain(loaders).chain(kernel).chain(initrd).collect();
     wants.sort();
     wants.dedup();
     wants

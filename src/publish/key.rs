@@ -49,6 +49,17 @@ pub fn secret(place: &str) -> Result<String> {
     String::from_utf8(secret_bytes(place)?).map_err(|_| anyhow!("{place} is no text"))
 }
 
+/// Fresh random bytes of the kernel, for a seed that nobody keeps.
+///
+/// # Errors
+/// The kernel gives none.
+pub fn fresh() -> Result<[u8; 32]> {
+    let mut bytes = [0; 32];
+    let read = File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes));
+    read.context("cannot read /dev/urandom")?;
+    Ok(bytes)
+}
+
 /// A private key.
 pub enum Key {
     /// Ed25519 (RFC 8032).

@@ -1,4 +1,4 @@
-//! What is taken ready or built: firmware, kernel, agent.
+//! What is taken ready or built: firmware, loaders, kernel, agent.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -33,6 +33,16 @@ pub struct Edk2 {
     pub source: String,
     /// Platform description file: `OvmfPkg/AmdSev/AmdSevX64.dsc`.
     pub platform: String,
+}
+
+/// A file that a TEE's image is made with, as the loaders of Secure Execution.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Loader {
+    /// Out of a package.
+    Package(PackageFile),
+    /// A file beside the recipe.
+    File(String),
 }
 
 /// The kernel.

@@ -33,6 +33,7 @@ pub const RULES: &[(&str, Rule)] = &[
     ("sources", Rule::ByName),
     ("tools", Rule::Later),
     ("firmware", Rule::ByName),
+    ("loaders", Rule::ByName),
     ("kernel", Rule::Later),
     ("initrd", Rule::ByField),
     ("initrd.packages", Rule::ByTarget),
@@ -200,6 +201,7 @@ fn target(item: &Node) -> Option<&str> {
 const PATHS: &[&[&str]] = &[
     &["sources", "*", "local"],
     &["firmware", "*", "file"],
+    &["loaders", "*", "file"],
     &["kernel", "file"],
     &["initrd", "agent", "file"],
     &["initrd", "programs", "#", "file"],

@@ -60,6 +60,9 @@ pub struct Recipe {
     /// Firmware images, by a name that `machines` use.
     #[serde(default)]
     pub firmware: BTreeMap<String, Firmware>,
+    /// Files that a TEE's image is made with, by the TEE's names for them: `stage3a`, `stage3b`.
+    #[serde(default)]
+    pub loaders: BTreeMap<String, Loader>,
     /// The kernel.
     pub kernel: Option<Kernel>,
     /// The initial RAM disk.

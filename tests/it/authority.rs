@@ -61,7 +61,7 @@ distinguished_name = any
 ";
 
 #[expect(clippy::disallowed_methods, reason = "the tests compare with OpenSSL")]
-fn openssl(dir: &Path, arguments: &[&str]) {
+pub(crate) fn openssl(dir: &Path, arguments: &[&str]) {
     let done = Command::new("openssl").args(arguments).current_dir(dir).output().expect("openssl");
     let said = String::from_utf8_lossy(&done.stderr);
     assert!(done.status.success(), "openssl {arguments:?}: {said}");

@@ -7,6 +7,7 @@ mod build;
 mod cli;
 mod command;
 mod docs;
+mod enclaves;
 mod explain;
 mod git;
 mod host_keys;

@@ -28,7 +28,7 @@ pub const NITRO: Tee = Tee {
 const RAMDISK: File =
     File { name: "ramdisk", about: "A RAM disk behind the initrd; repeat it for each, in order" };
 /// What PCR 8 measures.
-const CERTIFICATE: File = File {
+pub const CERTIFICATE: File = File {
     name: "signing-certificate",
     about: "Certificate (PEM or DER) of the key that signs the enclave image",
 };

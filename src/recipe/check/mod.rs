@@ -7,10 +7,12 @@ mod text;
 
 use std::collections::BTreeMap;
 
+use crate::measure::tee::se::LOADERS;
+
 use super::error::{Origin, Problem, suggest};
 use super::node::{Node, Value};
 use super::path::Fault;
-use super::{Firmware, Kernel, PackageFile, Recipe, Source, path};
+use super::{Firmware, Kernel, Loader, PackageFile, Recipe, Source, path};
 
 /// Everything that is wrong with `recipe`, which was read from `tree`.
 pub(super) fn check(recipe: &Recipe, tree: &Node) -> Vec<Problem> {
@@ -21,6 +23,7 @@ pub(super) fn check(recipe: &Recipe, tree: &Node) -> Vec<Problem> {
     check.sources(&root.key("sources"));
     check.tools(&root.key("tools"));
     check.firmware(&root.key("firmware"));
+    check.loaders(&root.key("loaders"));
     check.kernel(&root.key("kernel"));
     initrd::check(&mut check, &root.key("initrd"));
     check.cmdline(&root.key("cmdline"));
@@ -198,6 +201,19 @@ impl<'a> Check<'a> {
                     self.tree(&place.key("source"), &edk2.source);
                     self.holds(&place.key("platform"), text::platform(&edk2.platform));
                 }
+            }
+        }
+    }
+
+    fn loaders(&mut self, place: &Place<'a>) {
+        for (name, loader) in &self.recipe.loaders {
+            if !LOADERS.contains(&name.as_str()) {
+                self.unknown(&place.name(name), "loader", name, LOADERS);
+            }
+            let place = place.key(name);
+            match loader {
+                Loader::Package(package) => self.package(&place.key("package"), package),
+                Loader::File(file) => self.holds(&place.key("file"), path::beside_recipe(file)),
             }
         }
     }

@@ -55,8 +55,12 @@ impl HostKey {
             found: "a point that is not on the curve".to_string(),
             expected: "a point of P-521".to_string(),
         })?;
+        Ok(Self::of(key))
+    }
+
+    pub(super) fn of(key: PublicKey) -> Self {
         let phkh = Sha256::of(&coordinates(&key));
-        Ok(Self { key, phkh })
+        Self { key, phkh }
     }
 
     /// The slot that gives this host the header key: AES-256-GCM without nonce under the shared

@@ -3,8 +3,11 @@
 
 pub mod create;
 pub mod digests;
+pub mod evidence;
 pub mod flags;
+mod given;
 pub mod host_key;
+pub mod open;
 pub mod secrets;
 pub mod trust;
 
@@ -12,17 +15,17 @@ use alloc::format;
 use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
 
-use create::{Made, Parts};
+use create::Made;
 use digests::Digests;
 use flags::NO_ENCRYPTION;
-use host_key::HostKey;
-use secrets::Secrets;
+use given::Known;
+pub use given::{HOST_KEY, LOADERS, SECRETS, SEED};
 
 use crate::format::se_header::{self, Header};
 use crate::format::se_image::{Image, is_image};
 use crate::measure::guest::{CMDLINE, IMAGE, INITRD, KERNEL};
 use crate::measure::machine::Kind;
-use crate::measure::{Confidence, Error, File, Guest, Machine, Measurement, Register, Result};
+use crate::measure::{Confidence, Error, Guest, Machine, Measurement, Register, Result};
 use crate::measure::{Setting, Tee};
 
 /// The row of IBM Secure Execution.
@@ -31,37 +34,45 @@ pub const SE: Tee = Tee {
     about: "IBM Secure Execution: an image, its header, or the files and seed it is made of",
     vmms: &["qemu"],
     takes: &SETTINGS,
-    reads: &[IMAGE, KERNEL, INITRD, CMDLINE, STAGE3A, STAGE3B, HOST_KEY, SEED, CCK],
+    reads: &[
+        IMAGE,
+        KERNEL,
+        INITRD,
+        CMDLINE,
+        given::STAGE3A,
+        given::STAGE3B,
+        HOST_KEY,
+        given::SEED,
+        given::HDR_KEY,
+        given::IMAGE_KEY,
+        given::CCK,
+        given::IV,
+        given::TWEAKS,
+        given::CUSTOMER_KEY,
+        evidence::KEY,
+        evidence::USER_DATA,
+        evidence::ADDITIONAL_DATA,
+    ],
     registers: &["image_phkh", "attestation_phkh", "tag", "version", "pld", "ald", "tld"],
     expect,
 };
 
-/// The options of [`flags::FLAGS`] as settings.
-const SETTINGS: [Setting; flags::FLAGS.len()] = {
+/// The options of [`flags::FLAGS`] as settings, and what a request for evidence says.
+const SETTINGS: [Setting; flags::FLAGS.len() + evidence::SETTINGS.len()] = {
     let none = Setting { name: "", about: "", kind: Kind::Flag };
-    let (mut settings, mut index) = ([none; flags::FLAGS.len()], 0);
+    let mut settings = [none; flags::FLAGS.len() + evidence::SETTINGS.len()];
+    let mut index = 0;
     while index < settings.len() {
-        let flag = &flags::FLAGS[index];
-        settings[index] = Setting { name: flag.name, about: flag.about, kind: Kind::Flag };
+        settings[index] = if index < flags::FLAGS.len() {
+            let flag = &flags::FLAGS[index];
+            Setting { name: flag.name, about: flag.about, kind: Kind::Flag }
+        } else {
+            evidence::SETTINGS[index - flags::FLAGS.len()]
+        };
         index += 1;
     }
     settings
 };
-
-const STAGE3A: File = File { name: "stage3a", about: "Loader stage3a.bin of s390-tools" };
-const STAGE3B: File = File { name: "stage3b", about: "Loader stage3b_reloc.bin of s390-tools" };
-/// What [`trust`] judges: the caller decides whether it must.
-pub const HOST_KEY: File = File {
-    name: "host-key",
-    about: "Host-key document (X.509, PEM or DER); repeat it for each host",
-};
-/// Files that hold secrets.
-pub const SECRETS: &[&str] = &[SEED.name, CCK.name];
-
-const SEED: File =
-    File { name: "key-seed", about: "Secret seed of at least 32 bytes: all keys come from it" };
-const CCK: File =
-    File { name: "cck", about: "Customer communication key, 32 bytes, instead of the seed's" };
 
 fn input(input: &'static str) -> impl Fn(crate::format::Error) -> Error {
     move |error| Error::Input { input, error }
@@ -72,18 +83,59 @@ fn expect(guest: &Guest<'_>, machines: &[Machine]) -> Result<Vec<Measurement>> {
 }
 
 fn one(guest: &Guest<'_>, machine: &Machine) -> Result<Measurement> {
-    let (header, warnings) = match guest.image {
-        Some(bytes) if is_image(bytes) => of_image(bytes)?,
-        Some(bytes) => (Header::parse(bytes).map_err(input("image"))?, Vec::new()),
-        None => (make(guest, machine)?.header, Vec::new()),
+    let (header, warnings, known) = match guest.image {
+        Some(bytes) => {
+            let (header, warnings) = given_image(bytes, guest, machine)?;
+            (header, warnings, Known::ALL)
+        }
+        None => {
+            let (made, known) = given::make(guest, machine)?;
+            (made.header, known.warnings(guest), known)
+        }
     };
+    let mut registers = registers(&header);
+    registers.retain(|register| known.tells(&register.name));
+    registers.extend(evidence::measurement(guest, machine, &header)?);
     let confidence = Confidence::ToolsAgree;
-    Ok(Measurement {
-        registers: registers(&header),
-        warnings,
-        confidence,
-        ..Measurement::default()
-    })
+    Ok(Measurement { registers, warnings, confidence, ..Measurement::default() })
+}
+
+/// The header of an image or the header itself; checked by the header key or the image's own inputs
+/// where these are given.
+fn given_image(
+    bytes: &[u8],
+    guest: &Guest<'_>,
+    machine: &Machine,
+) -> Result<(Header, Vec<String>)> {
+    let (header, warnings) = match is_image(bytes) {
+        true => of_image(bytes)?,
+        false => (Header::parse(bytes).map_err(input("image"))?, Vec::new()),
+    };
+    if let Some(key) = given::header_key(guest)? {
+        open::open(&header, key).map_err(input("hdr-key"))?;
+    }
+    if guest.kernel.is_some() {
+        let made = make(guest, machine)?;
+        let again = if is_image(bytes) { made.image } else { made.header.write() };
+        same(bytes, &again)?;
+    }
+    Ok((header, warnings))
+}
+
+/// The image as given is the one that its inputs make.
+fn same(given: &[u8], again: &[u8]) -> Result<()> {
+    let byte = |bytes: &[u8], at: usize| match bytes.get(at) {
+        Some(byte) => format!("{byte:#04x}"),
+        None => "the end".to_string(),
+    };
+    let at = given.iter().zip(again).take_while(|(one, other)| one == other).count();
+    if given == again {
+        return Ok(());
+    }
+    let (found, expected) =
+        (byte(given, at), format!("{}, as its inputs make it", byte(again, at)));
+    let error = crate::format::Error::Value { what: "image", offset: at, found, expected };
+    Err(Error::Input { input: "image", error })
 }
 
 /// The registers that a header stands for. A host that attests is asked for by the same key as
@@ -139,51 +191,12 @@ fn of_image(bytes: &[u8]) -> Result<(Header, Vec<String>)> {
 /// # Errors
 /// A file is missing or is not what it should be.
 pub fn make(guest: &Guest<'_>, machine: &Machine) -> Result<Made> {
-    let parts = parts(guest, machine)?;
-    let secrets = secrets(guest, &parts)?;
-    create::create(parts, &secrets).map_err(input("kernel"))
-}
-
-fn needed<'a>(guest: &Guest<'a>, file: &'static File, why: &str) -> Result<&'a [u8]> {
-    let missing = || Error::Missing { tee: SE.name, what: file.name, why: why.to_string() };
-    guest.file(file.name).ok_or_else(missing)
-}
-
-fn parts<'a>(guest: &Guest<'a>, machine: &Machine) -> Result<Parts<'a>> {
-    let why = "give an image or header (--image), or all that an image is made of";
-    let hosts = guest.others.iter().filter(|(name, _)| *name == HOST_KEY.name);
-    let hosts = hosts.map(|(_, document)| HostKey::parse(document).map_err(input("host-key")));
-    let hosts = hosts.collect::<Result<Vec<_>>>()?;
-    if hosts.is_empty() {
-        needed(guest, &HOST_KEY, why)?;
+    let (made, known) = given::make(guest, machine)?;
+    if known != Known::ALL {
+        let why = "without a seed every image has other keys, and none can be computed".to_string();
+        return Err(Error::Missing { tee: SE.name, what: SEED.name, why });
     }
-    let (pcf, scf) = flags::flags(|name| machine.flag(name));
-    Ok(Parts {
-        stage3a: needed(guest, &STAGE3A, why)?,
-        stage3b: needed(guest, &STAGE3B, why)?,
-        kernel: needed(guest, &KERNEL, why)?,
-        ramdisk: guest.initrd,
-        cmdline: guest.cmdline.map(str::as_bytes),
-        hosts,
-        pcf,
-        scf,
-    })
-}
-
-fn secrets(guest: &Guest<'_>, parts: &Parts<'_>) -> Result<Secrets> {
-    let why = "without a seed every image has other keys, and none can be computed";
-    let seed = needed(guest, &SEED, why)?;
-    let parts = parts.clone().checked().map_err(input("kernel"))?;
-    let mut secrets = Secrets::derive(seed, &parts.digest()).map_err(input("seed"))?;
-    if let Some(cck) = guest.file(CCK.name) {
-        let length = || Error::Setting {
-            name: CCK.name.to_string(),
-            found: format!("{} bytes", cck.len()),
-            expected: "32 bytes".to_string(),
-        };
-        secrets.cck = cck.try_into().map_err(|_| length())?;
-    }
-    Ok(secrets)
+    Ok(made)
 }
 
 #[cfg(test)]

@@ -4,6 +4,8 @@ use alloc::vec;
 
 use zerocopy::IntoBytes as _;
 
+use super::create::Parts;
+use super::host_key::HostKey;
 use super::*;
 use crate::digest::Sha256;
 use crate::format::se_header::Fixed;
@@ -89,8 +91,8 @@ fn no_secret_is_shared_between_images_that_differ() {
     let of = |cmdline| {
         let mut guest = guest(&files, &[HOST_1]);
         guest.cmdline = cmdline;
-        let parts = parts(&guest, &machine(&[])).expect("parts");
-        secrets(&guest, &parts).expect("secrets")
+        let parts = given::parts(&guest, &machine(&[])).expect("parts");
+        given::secrets(&guest, &parts).expect("secrets")
     };
     let (one, other) = (of(Some("a")), of(Some("b")));
     assert_ne!(one.header_key, other.header_key);
@@ -187,11 +189,119 @@ fn inputs_that_make_no_image_are_refused_with_the_reason() {
     assert!(cck.contains("cck: expected 32 bytes, found `5 bytes`"), "{cck}");
 }
 
+/// An image for `count` hosts, whose keys are the multiples of the curve's generator.
+fn for_hosts(count: u8) -> crate::format::Result<Made> {
+    let files = files();
+    let host = |number: u8| {
+        let mut scalar = [0; 66];
+        scalar[65] = number;
+        HostKey::of(p521::SecretKey::from_slice(&scalar).expect("a scalar").public_key())
+    };
+    let parts = Parts {
+        stage3a: &files.stage3a,
+        stage3b: &files.stage3b,
+        kernel: &files.kernel,
+        ramdisk: Some(&files.ramdisk),
+        cmdline: None,
+        hosts: (1..=count).map(host).collect(),
+        pcf: 0xe0,
+        scf: 0,
+    };
+    let digest = parts.digest();
+    create::create(parts, &secrets::Secrets::derive(THE_SEED, &digest).expect("secrets"))
+}
+
 // The header holds 44 slots in its first page; one more moves every component by a page.
 #[test]
 fn the_45th_host_moves_the_layout() {
-    assert_eq!(se_header::size(44).next_multiple_of(4096), 4096);
-    assert_eq!(se_header::size(45).next_multiple_of(4096), 8192);
+    let first = |made: &Made| {
+        let image = Image::parse(&made.image).expect("an image");
+        let digests = of_image(&made.image).map(|(header, _)| header.fixed.ald);
+        (image.components[0].0.address.get(), digests.expect("digests that hold"))
+    };
+    let (few, many) = (for_hosts(44).expect("made"), for_hosts(45).expect("made"));
+    assert_eq!((few.header.slots.len(), first(&few).0), (44, 0x1_5000));
+    assert_eq!((many.header.slots.len(), first(&many).0), (45, 0x1_6000));
+    assert_ne!(first(&few).1, first(&many).1);
+    assert_eq!(for_hosts(95).expect("two pages").header.write().len(), 8160);
+    let error = for_hosts(96).map(|_| ()).unwrap_err().to_string();
+    assert!(
+        error.contains("number of host keys") && error.contains("expected 1 to 95, found 96"),
+        "{error}"
+    );
+}
+
+#[test]
+fn without_a_seed_only_what_no_secret_enters_is_told() {
+    let files = files();
+    let mut without = guest(&files, &[HOST_1]);
+    without.others.retain(|(name, _)| *name != "key-seed");
+    let names = |guest: &Guest<'_>, on: &[&str]| {
+        let found = one(guest, &machine(on)).expect("measured");
+        assert!(found.warnings[0].starts_with("without the seed"), "{:?}", found.warnings);
+        found.registers.iter().map(|r| r.name.clone()).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(names(&without, &[]), "image_phkh attestation_phkh version ald");
+    let open = names(&without, &["disable-image-encryption"]);
+    assert_eq!(open, "image_phkh attestation_phkh version pld ald");
+    let whole = one(&guest(&files, &[HOST_1]), &machine(&["disable-image-encryption"]));
+    let whole = whole.expect("measured").registers;
+    let part = one(&without, &machine(&["disable-image-encryption"])).expect("measured");
+    assert!(part.registers.iter().all(|register| whole.contains(register)));
+    let keys: [(&str, &[u8]); 2] = [("image-key", &[5; 64]), ("tweaks", &[6; 24])];
+    without.others.extend(keys);
+    assert_eq!(names(&without, &[]), "image_phkh attestation_phkh version pld ald tld");
+}
+
+#[test]
+fn values_given_by_hand_replace_those_of_the_seed() {
+    let files = files();
+    let hosts: &[&[u8]] = &[HOST_1, HOST_2];
+    let by_seed = guest(&files, hosts);
+    let parts = given::parts(&by_seed, &machine(&[])).expect("parts").checked().expect("parts");
+    let secrets = given::secrets(&by_seed, &parts).expect("secrets");
+    let (tweaks, customer) = (secrets.tweaks.concat(), secrets.customer.to_bytes());
+    let mut by_hand = guest(&files, hosts);
+    by_hand.others.retain(|(name, _)| *name != "key-seed");
+    let keys: [(&str, &[u8]); 6] = [
+        ("hdr-key", &secrets.header_key),
+        ("image-key", &secrets.image_key),
+        ("cck", &secrets.cck),
+        ("header-iv", &secrets.iv),
+        ("tweaks", &tweaks),
+        ("customer-key", &customer),
+    ];
+    by_hand.others.extend(keys);
+    let one = make(&by_seed, &machine(&[])).expect("made");
+    assert_eq!(make(&by_hand, &machine(&[])).expect("made"), one);
+    for (name, _) in keys {
+        let mut short = by_hand.clone();
+        short.others.iter_mut().filter(|(own, _)| *own == name).for_each(|(_, b)| *b = &[0; 5]);
+        let error = make(&short, &machine(&[])).map(|_| ()).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("{name}: expected ")), "{error}");
+    }
+}
+
+#[test]
+fn an_image_is_checked_by_its_key_and_by_its_inputs() {
+    let files = files();
+    let inputs = guest(&files, &[HOST_1]);
+    let parts = given::parts(&inputs, &machine(&[])).expect("parts").checked().expect("parts");
+    let secrets = given::secrets(&inputs, &parts).expect("secrets");
+    let made = make(&inputs, &machine(&[])).expect("made");
+    let opened = open::open(&made.header, &secrets.header_key).expect("its own key");
+    let image = Image::parse(&made.image).expect("an image");
+    let last = image.components.last().expect("stage3b").0.address.get();
+    assert_eq!(opened, open::Opened { psw: (0x1_8000_0000, last), scf: 0 });
+    let by = |guest: Guest<'_>| one(&guest, &machine(&[])).map(|_| ()).map_err(|e| e.to_string());
+    let image = Some(made.image.as_slice());
+    let key = |key| Guest { image, others: [("hdr-key", key)].into(), ..Guest::default() };
+    assert_eq!(by(key(&secrets.header_key)), Ok(()));
+    let error = by(key(&[0; 32])).unwrap_err();
+    assert!(error.starts_with("hdr-key: header tag at byte offset 0x270"), "{error}");
+    assert_eq!(by(Guest { image, ..inputs.clone() }), Ok(()));
+    let error = by(Guest { image, cmdline: Some("other"), ..inputs.clone() }).unwrap_err();
+    assert!(error.contains("as its inputs make it"), "{error}");
 }
 
 #[test]
@@ -216,8 +326,8 @@ fn every_contradiction_of_a_header_is_named() {
 fn secrets_are_in_no_message() {
     let files = files();
     let guest = guest(&files, &[HOST_1]);
-    let parts = parts(&guest, &machine(&[])).expect("parts");
-    let secrets = secrets(&guest, &parts).expect("secrets");
+    let parts = given::parts(&guest, &machine(&[])).expect("parts");
+    let secrets = given::secrets(&guest, &parts).expect("secrets");
     let made = make(&guest, &machine(&[])).expect("made");
     let said = format!("{:?} {:?}", made.header, one(&guest, &machine(&[])));
     let image = crate::digest::hex(&made.image);

@@ -4,7 +4,7 @@
 //! same inputs always give the same bytes.
 
 use crate::format::eif::{self, Kind, Section};
-use crate::measure::tee::{cca, nitro, se};
+use crate::measure::tee::{cca, nitro, se, sgx};
 use crate::measure::{Error, Guest, Machine, Result};
 
 /// Files by name.
@@ -35,6 +35,12 @@ pub const MAKERS: &[Maker] = &[
         about: "virt.dtb, the device tree that is measured, for the VMM's -dtb",
         secret: false,
         make: device_tree,
+    },
+    Maker {
+        tee: sgx::SGX.name,
+        about: "enclave.sgxs, a small enclave that runs --code",
+        secret: false,
+        make: |guest, machine| Ok(vec![("enclave.sgxs", sgx::stream(guest, machine)?)]),
     },
     Maker {
         tee: nitro::NITRO.name,

@@ -60,7 +60,8 @@ pub struct Recipe {
     /// Firmware images, by a name that `machines` use.
     #[serde(default)]
     pub firmware: BTreeMap<String, Firmware>,
-    /// Files that a TEE's image is made with, by the TEE's names for them: `stage3a`, `stage3b`.
+    /// Files that a TEE's image is made with, by the TEE's names for them: `stage3a`
+    /// and `stage3b` (Secure Execution), `code` (SGX).
     #[serde(default)]
     pub loaders: BTreeMap<String, Loader>,
     /// The kernel.

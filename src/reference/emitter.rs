@@ -79,6 +79,7 @@ pub const EMITTERS: &[Emitter] = &[
     spdx::EMITTER,
     cyclonedx::EMITTER,
     cca::EMITTER,
+    cca_corim::EMITTER,
     configmap::EMITTER,
     table::EMITTER,
     html::EMITTER,

@@ -5,6 +5,7 @@
 
 mod cbor;
 mod cca;
+mod cca_corim;
 pub mod compare;
 mod configmap;
 mod corim;

@@ -7,12 +7,13 @@ mod text;
 
 use std::collections::BTreeMap;
 
-use crate::measure::tee::se::LOADERS;
-
 use super::error::{Origin, Problem, suggest};
 use super::node::{Node, Value};
 use super::path::Fault;
 use super::{Firmware, Kernel, Loader, PackageFile, Recipe, Source, path};
+
+/// Files by which TEEs make an image, as their rows of the table of TEEs call them.
+const LOADERS: &[&str] = &["stage3a", "stage3b", "code"];
 
 /// Everything that is wrong with `recipe`, which was read from `tree`.
 pub(super) fn check(recipe: &Recipe, tree: &Node) -> Vec<Problem> {

@@ -18,8 +18,6 @@ pub(super) const STAGE3A: File =
     File { name: "stage3a", about: "Loader stage3a.bin of s390-tools" };
 pub(super) const STAGE3B: File =
     File { name: "stage3b", about: "Loader stage3b_reloc.bin of s390-tools" };
-/// The loaders, by the names of their files.
-pub const LOADERS: &[&str] = &[STAGE3A.name, STAGE3B.name];
 /// What [`super::trust`] judges: the caller decides whether it must.
 pub const HOST_KEY: File = File {
     name: "host-key",

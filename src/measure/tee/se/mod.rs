@@ -19,7 +19,7 @@ use create::Made;
 use digests::Digests;
 use flags::NO_ENCRYPTION;
 use given::Known;
-pub use given::{HOST_KEY, LOADERS, SECRETS, SEED};
+pub use given::{HOST_KEY, SECRETS, SEED};
 
 use crate::format::se_header::{self, Header};
 use crate::format::se_image::{Image, is_image};

@@ -4,9 +4,11 @@
 //! loader issues them (Intel SDM volume 3D, sections 36.3 and 36.4). So each kind of enclave is a
 //! sequence of those three; the files beside this one produce it.
 
+mod build;
 mod gramine;
 mod sdk;
 
+pub use build::build;
 pub use gramine::Manifest;
 
 use alloc::collections::BTreeSet;
@@ -20,16 +22,18 @@ use crate::digest::Sha256;
 use crate::format::sgx::{CHUNK, Record, Sigstruct};
 use crate::format::{self, Error, Reader};
 use crate::measure::guest::IMAGE;
+use crate::measure::machine::Kind;
 use crate::measure::page::PAGE_SIZE;
-use crate::measure::{self, Confidence, File, Guest, Machine, Measurement, Register, Result, Tee};
+use crate::measure::{self, Confidence, File, Guest, Machine, Measurement, Register, Result};
+use crate::measure::{Setting, Tee};
 
 /// The row of Intel SGX.
 pub const SGX: Tee = Tee {
     name: "sgx",
     about: "Intel SGX: SGXS streams, enclaves of the Intel SDK and Occlum, Gramine, SIGSTRUCTs",
     vmms: &[],
-    takes: &[],
-    reads: &[IMAGE, SIGSTRUCT, MANIFEST, LIBPAL],
+    takes: &[NSSA],
+    reads: &[IMAGE, SIGSTRUCT, MANIFEST, LIBPAL, CODE],
     registers: &["mrenclave", "mrsigner"],
     expect,
 };
@@ -46,16 +50,34 @@ const MANIFEST: File =
 const LIBPAL: File =
     File { name: "libpal", about: "Gramine's libpal.so, which loads the manifest" };
 
+/// What a small enclave is made of.
+const CODE: File = File {
+    name: "code",
+    about: "Machine code of a small enclave of one thread, entered at its first byte",
+};
+const NSSA: Setting = Setting {
+    name: "nssa",
+    about: "Frames of saved state of the thread that runs --code (default 2)",
+    kind: Kind::Count,
+};
+
+/// The SGXS stream of the guest's code on `machine`.
+///
+/// # Errors
+/// There is no code.
+pub fn stream(guest: &Guest<'_>, machine: &Machine) -> Result<Vec<u8>> {
+    let why = "it is what the enclave runs".to_string();
+    let code = guest.file(CODE.name);
+    let code = code.ok_or(measure::Error::Missing { tee: SGX.name, what: CODE.name, why })?;
+    build(code, machine.number(NSSA.name).unwrap_or(2)).map_err(input("code"))
+}
+
 fn expect(guest: &Guest<'_>, machines: &[Machine]) -> Result<Vec<Measurement>> {
-    let mut identity = match (guest.image, guest.file(MANIFEST.name), guest.file(LIBPAL.name)) {
-        (Some(image), None, None) => Identity::of(image).map_err(input("image"))?,
-        (None, Some(manifest), Some(libpal)) => gramine_identity(manifest, libpal)?,
-        _ => {
-            let why = "give --image (SGXS, .signed.so, .sig), or --manifest with --libpal";
-            let (tee, what, why) = (SGX.name, "an enclave", why.to_string());
-            return Err(measure::Error::Missing { tee, what, why });
-        }
-    };
+    machines.iter().map(|machine| one(guest, machine)).collect()
+}
+
+fn one(guest: &Guest<'_>, machine: &Machine) -> Result<Measurement> {
+    let mut identity = identity(guest, machine)?;
     if let Some(bytes) = guest.file(SIGSTRUCT.name) {
         identity = identity.signed_by(bytes).map_err(input("sigstruct"))?;
     }
@@ -64,8 +86,24 @@ fn expect(guest: &Guest<'_>, machines: &[Machine]) -> Result<Vec<Measurement>> {
     registers.extend(mrsigner.map(|value| Register::new("mrsigner", value)));
     let warnings = identity.warnings().collect();
     let confidence = Confidence::ToolsAgree;
-    let one = Measurement { registers, warnings, confidence, ..Measurement::default() };
-    Ok(machines.iter().map(|_| one.clone()).collect())
+    Ok(Measurement { registers, warnings, confidence, ..Measurement::default() })
+}
+
+fn identity(guest: &Guest<'_>, machine: &Machine) -> Result<Identity> {
+    let [manifest, libpal, code] = [MANIFEST, LIBPAL, CODE].map(|file| guest.file(file.name));
+    match (guest.image, manifest, libpal, code) {
+        (Some(image), None, None, None) => Identity::of(image).map_err(input("image")),
+        (None, Some(manifest), Some(libpal), None) => gramine_identity(manifest, libpal),
+        (None, None, None, Some(_)) => {
+            Identity::of(&stream(guest, machine)?).map_err(input("code"))
+        }
+        _ => {
+            let why =
+                "give one of --image (SGXS, .signed.so, .sig), --manifest with --libpal, or --code";
+            let (tee, what, why) = (SGX.name, "an enclave", why.to_string());
+            Err(measure::Error::Missing { tee, what, why })
+        }
+    }
 }
 
 fn input(input: &'static str) -> impl Fn(Error) -> measure::Error {

@@ -81,7 +81,7 @@ mod tests {
         let document = Document::of_machines(vec![one.clone(), one]);
         let bytes = hex(&emit(&document).expect("a CoRIM"));
         let profile = "03d82078207461673a61726d2e636f6d2c323032353a6363615f7265616c6d23312e302e30";
-        assert!(bytes.starts_with("d901f5a3006a") && bytes.ends_with(profile), "{bytes}");
+        assert!(bytes.starts_with("d901f5a30075") && bytes.ends_with(profile), "{bytes}");
         let class = format!("8182a100a100d902305820{rim}83");
         assert!(bytes.contains(&class), "one triple: {bytes}");
         assert!(bytes.contains(&format!("a200676363612e72696d01a1028182015820{rim}")));

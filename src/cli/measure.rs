@@ -29,8 +29,8 @@ use crate::store::Store;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:
   guestsmith measure recipes/quickstart.yaml --tee sev-snp
-  guestsmith measure --tee sev-snp --firmware OVMF.amdsev.fd --kernel vmlinuz --initrd initrd \\
-      --cmdline console=ttyS0 --vcpus 1,2,4 --cpu EPYC-Milan,EPYC-Genoa")]
+  guestsmith measure --tee sev-snp --firmware out/quickstart/firmware-amdsev.fd \\
+      --kernel out/quickstart/vmlinuz --cmdline console=ttyS0 --vcpus 1,2,4 --cpu EPYC-Milan")]
 pub(super) struct Measure {
     /// A recipe to measure, which is built first if there is anything to build; without one, files
     #[arg(required_unless_present = "tee")]

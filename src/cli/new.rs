@@ -35,7 +35,9 @@ impl New {
         write(&path, &text)?;
         session.output.answer(&Written { recipe: &path }, || {
             let path = path.display();
-            format!("wrote {path}; next: edit it, then `guestsmith check {path}`")
+            format!(
+                "wrote {path}; next: edit it, then `guestsmith lock {path}`, which checks it, too"
+            )
         })?;
         Ok(Answer::Yes)
     }

@@ -35,7 +35,7 @@ impl Index {
         out.extend(VERSION.to_be_bytes());
         out.extend([0; 4]);
         let keys: Vec<_> = self.keys.iter().map(|(key, values)| (&key[..], &values[..])).collect();
-        let root = node(&keys, &mut out);
+        let root = node(&[], &keys, &mut out); // the root never has a prefix
         out.splice(8..12, root.to_be_bytes());
         out
     }
@@ -44,11 +44,10 @@ impl Index {
 /// The rest of a key below some node, and its values.
 type Key<'a> = (&'a [u8], &'a [(u32, String)]);
 
-/// Writes the node for `keys`, which are sorted, then those below it; gives the offset that leads to
-/// it.
-fn node(keys: &[Key<'_>], out: &mut Vec<u8>) -> u32 {
+/// Writes the node for `keys`, which are sorted and begin with `prefix`, then those below it; gives
+/// the offset that leads to it.
+fn node(prefix: &[u8], keys: &[Key<'_>], out: &mut Vec<u8>) -> u32 {
     let mut offset = u32::try_from(out.len()).unwrap_or(u32::MAX) & !(7 << 29);
-    let prefix = common_prefix(keys);
     let mut values = None;
     let mut children: BTreeMap<u8, Vec<Key<'_>>> = BTreeMap::new();
     for (key, own) in keys {
@@ -78,7 +77,7 @@ fn node(keys: &[Key<'_>], out: &mut Vec<u8>) -> u32 {
     }
     for (place, byte) in (table..).step_by(4).zip(places) {
         if let Some(keys) = children.get(&byte) {
-            let child = node(keys, out).to_be_bytes();
+            let child = node(common_prefix(keys), keys, out).to_be_bytes();
             out.splice(place..place + 4, child);
         }
     }
@@ -112,11 +111,12 @@ mod tests {
         index.insert("abd", "two", 1);
         index.insert("abd", "three", 0);
         let nodes = [
-            &b"ab\0cd\x40\0\0\x19\x40\0\0\x25"[..],      // the root, at 12
-            b"\0\0\0\x01\0\0\0\x02one\0",                // `abc`, at 25
-            b"\0\0\0\x02\0\0\0\0three\0\0\0\0\x01two\0", // `abd`, at 37
+            &b"aa\xa0\0\0\x12"[..],                      // the root, at 12
+            b"b\0cd\x40\0\0\x1e\x40\0\0\x2a",            // `ab`, at 18
+            b"\0\0\0\x01\0\0\0\x02one\0",                // `abc`, at 30
+            b"\0\0\0\x02\0\0\0\0three\0\0\0\0\x01two\0", // `abd`, at 42
         ];
-        let head = b"\xb0\x07\xf4\x57\0\x02\0\x01\xa0\0\0\x0c";
+        let head = b"\xb0\x07\xf4\x57\0\x02\0\x01\x20\0\0\x0c";
         assert_eq!(index.write(), [&head[..], &nodes.concat()].concat());
         assert_eq!(Index::default().write()[8..], [0, 0, 0, 12]);
     }

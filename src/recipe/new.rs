@@ -18,7 +18,8 @@ pub fn template(name: &str) -> Result<String, String> {
 
 const TEMPLATE: &str = r#"# A confidential guest: what it is made of, and on which machines it will be measured.
 # `guestsmith check NAME.yaml` checks this file, `guestsmith lock NAME.yaml` pins every input,
-# `guestsmith build NAME.yaml` makes the boot set and its reference values.
+# `guestsmith build NAME.yaml` makes the boot set and its reference values, and
+# `guestsmith boot NAME.yaml` starts it under QEMU.
 name: NAME
 arch: x86_64
 epoch: 2026-11-01T00:00:00Z # every time in every output is set to this
@@ -32,8 +33,8 @@ sources:
 firmware:
   amdsev:
     package: {name: ovmf-amdsev, from: sid, file: /usr/share/ovmf/OVMF.amdsev.fd}
-  inteltdx:
-    package: {name: ovmf-inteltdx, from: sid, file: /usr/share/ovmf/OVMF.inteltdx.ms.fd}
+  generic:
+    package: {name: ovmf-generic, from: sid, file: /usr/share/ovmf/OVMF.fd}
 
 # `*` stands for what the package calls its version; it must match exactly one file.
 kernel:
@@ -54,7 +55,9 @@ initrd:
           #!/bin/sh
           busybox mount -t proc proc /proc
           echo "this is NAME"
-          exec busybox sh
+          # The line that `guestsmith boot` waits for.
+          echo "guest-agent: {\"kernel\": \"$(busybox uname -r)\"}"
+          exec busybox poweroff -f
   pack: {zstd: {level: 12}}
 
 cmdline: [console=ttyS0, panic=1]
@@ -62,5 +65,5 @@ cmdline: [console=ttyS0, panic=1]
 # What to measure, one TEE an entry; lists in an entry multiply.
 machines:
   - sev-snp: {vmm: qemu, firmware: amdsev, vcpus: [1, 2, 4], cpu: [EPYC-Milan, EPYC-Genoa]}
-  - tdx: {vmm: qemu, firmware: inteltdx, vcpus: [1, 2, 4], memory: [2GiB]}
+  - tdx: {vmm: qemu, firmware: generic, vcpus: [1, 2, 4], memory: [2GiB]}
 "#;

@@ -182,6 +182,13 @@ fn without_a_mirror_the_error_names_the_option() {
     fs::write(config.join("config.toml"), text).expect("written");
     let ran: Ran = command.output().expect("runs").into();
     assert_eq!(ran.code, Some(0), "{}", ran.err);
+    // A build that has nothing yet and no mirror says the same.
+    fs::write(config.join("config.toml"), "apt = false\narchives = []\n").expect("written");
+    let empty = setting.path("empty").to_string_lossy().into_owned();
+    let mut build = guestsmith(&["build", "--store", &empty, &path]);
+    let build = build.env("XDG_CONFIG_HOME", setting.path("config")).output().expect("runs");
+    let built = Ran::from(build);
+    assert!(built.code == Some(2) && built.err.contains("--mirror URL"), "{}", built.err);
     fs::write(config.join("config.toml"), "mirors = []\n").expect("written");
     fs::remove_file(setting.path("guest.lock")).expect("removed");
     let ran: Ran = command.output().expect("runs").into();

@@ -73,9 +73,9 @@ fn the_sev_build_boots_what_its_table_names_and_nothing_else() {
     fs::write(&place, &table).expect("written");
     let start = Instant::now();
     judge(&boot(&setup, Duration::from_secs(900)), &setup);
-    let patience = start.elapsed() * 3;
-    // A bit of the last hash, in the middle, and near the start.
-    for offset in [table.len() - 20, table.len() / 2, 50] {
+    let patience = start.elapsed() * 2;
+    // A bit of the last hash, and one near the start.
+    for offset in [table.len() - 20, 50] {
         let mut wrong = table.to_vec();
         wrong[offset] ^= 1;
         fs::write(&place, &wrong).expect("written");

@@ -23,6 +23,10 @@ pub(super) const DESTINATION: Destination = Destination {
 /// Path of reference values (`kbs/docs/kbs.yaml`).
 const PATH: &str = "/kbs/v0/reference-value";
 
+/// What the detail of a value that is not there says (`kbs/src/attestation/backend.rs`, 0.16 to 0.21):
+/// its `type` is that of every failure of RVPS.
+const ABSENT: &str = "No reference value found";
+
 fn publish(content: &Content, target: &Target) -> Result<Report> {
     let base = target.place.trim_end_matches('/').to_string();
     check_address(&base, &target.auth)?;
@@ -92,6 +96,9 @@ impl Kbs {
         let said = problem.as_ref().map(|p| format!("{}: {}", p.kind(), p.detail));
         let said = said.unwrap_or_else(|| format!("status {}", answer.status));
         match (answer.status, problem) {
+            (401, Some(problem)) if problem.kind() == "RvpsError" => {
+                anyhow::anyhow!("the RVPS behind {base} fails: {}", problem.detail)
+            }
             (401 | 403, _) => anyhow::anyhow!(
                 "{base} does not accept the administrator's key or token ({said}); trustee up to \
                  0.20 takes --auth-key, 0.21 takes --token with a role; the server's clock says \
@@ -109,7 +116,10 @@ impl Kbs {
 impl Registry for Kbs {
     fn get(&mut self, name: &str) -> Result<Option<Value>> {
         let answer = self.api.send(&self.request("GET", &format!("/{}", escaped(name)), b""))?;
-        let absent = || Problem::of(&answer).is_some_and(|p| p.kind() == "RvpsError");
+        let absent = || {
+            let problem = Problem::of(&answer).filter(|problem| problem.kind() == "RvpsError");
+            problem.is_some_and(|problem| problem.detail.contains(ABSENT))
+        };
         match answer.status {
             200 => Ok(Some(serde_json::from_slice(&answer.body)?)),
             401 if absent() => Ok(None),

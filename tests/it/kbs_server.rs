@@ -32,6 +32,8 @@ pub(crate) enum Storage {
     Memory,
     /// Names that a file may have.
     LocalFs,
+    /// It cannot be reached.
+    Gone,
 }
 
 /// A running server; it ends with the test's process.
@@ -94,6 +96,8 @@ const ABSENT: &str = "Failed to get reference_values: No reference value found f
 const REFUSED: &str = "RVPS configuration failed: Failed to register reference value: register \
                        reference value";
 
+const GONE: &str = "Failed to get reference_values: query reference value";
+
 fn problem(kind: &str, detail: &str) -> (u16, String) {
     let kind = format!("https://github.com/confidential-containers/kbs/errors/{kind}");
     (401, json!({"type": kind, "detail": detail}).to_string())
@@ -109,6 +113,7 @@ impl State {
             return problem("AdminAuthAccess", &format!("admin access denied: {why}"));
         }
         match (method, rest.strip_prefix('/')) {
+            _ if self.storage == Storage::Gone => problem("RvpsError", GONE),
             ("GET", Some(name)) => match self.values.get(name) {
                 Some(value) => (200, value.to_string()),
                 None => problem("RvpsError", &format!("{ABSENT}{name}")),

@@ -359,6 +359,18 @@ fn storages_differ_in_the_names_that_they_take() {
 }
 
 #[test]
+fn a_store_that_fails_is_no_absent_value() {
+    let build = Build::new();
+    let (tls, ahead, faults) = (false, 0, &[][..]);
+    let kbs = Kbs::set_up(Setup { admin: Admin::Open, storage: Storage::Gone, tls, ahead, faults });
+    let (code, _, stderr) = build.publish(&["--to", "kbs", "--place", &kbs.url]);
+    assert_eq!(code, 2);
+    assert!(stderr.contains("the RVPS behind http://127.0.0.1:"), "{stderr}");
+    assert!(stderr.contains("fails: Failed to get reference_values"), "{stderr}");
+    assert!(kbs.requests().iter().all(|request| request.starts_with("GET")));
+}
+
+#[test]
 fn the_double_refuses_what_trustee_refuses() {
     use guestsmith::store::api::{Api, Request, Secret};
     let kbs = Kbs::start(Admin::Open, &[]);

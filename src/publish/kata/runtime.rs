@@ -45,23 +45,29 @@ const STOCK: [&[&str]; 2] = [
 /// (`handleImagePath`, `appendConsole`), `hypervisor.go` (`GetKernelRootParams`) and
 /// `katautils/config.go` (`SetKernelParams`) have not changed from 3.29 to 4.1.
 const RUNTIMES: &[Runtime] = &[
-    release("3.30.0", "qemu@10.2", true, true, Carried::Tree, EXPERIMENTAL),
-    release("3.31.0", "qemu@10.2", true, true, Carried::Tree, EXPERIMENTAL),
-    release("3.32.0", "qemu@11.0", true, false, Carried::Components, EXPERIMENTAL),
-    release("4.0.0", "qemu@11.0", true, false, Carried::Components, EXPERIMENTAL),
-    release("4.1.0", "qemu@11.0", false, false, Carried::Components, STOCK),
+    Runtime { version: "3.30.0", ..TREE },
+    TREE,
+    COMPONENTS,
+    Runtime { version: "4.0.0", ..COMPONENTS },
+    Runtime { version: "4.1.0", fork: false, components: STOCK, ..COMPONENTS },
 ];
 
-const fn release(
-    version: &'static str,
-    vmm: &'static str,
-    fork: bool,
-    nr_cpus: bool,
-    carried: Carried,
-    components: [&'static [&'static str]; 2],
-) -> Runtime {
-    Runtime { version, vmm, fork, nr_cpus, carried, components }
-}
+const TREE: Runtime = Runtime {
+    version: "3.31.0",
+    vmm: "qemu@10.2",
+    fork: true,
+    nr_cpus: true,
+    carried: Carried::Tree,
+    components: EXPERIMENTAL,
+};
+
+const COMPONENTS: Runtime = Runtime {
+    version: "3.32.0",
+    vmm: "qemu@11.0",
+    nr_cpus: false,
+    carried: Carried::Components,
+    ..TREE
+};
 
 /// The release called `version`.
 ///

@@ -95,7 +95,12 @@ fn section(machine: &Machine, place: usize, open: &str) -> String {
     text += &chain::picture(machine);
     text += "<table class=\"values\">\n";
     for (name, value) in &machine.registers {
-        let _ = writeln!(text, "<tr><th>{}</th><td>{}</td></tr>", escaped(name), copyable(value));
+        let stronger = machine
+            .stronger
+            .get(name)
+            .map(|sure| format!(" <span class=\"badge\">{}</span>", confidence(*sure)));
+        let (name, value) = (escaped(name), copyable(value) + &stronger.unwrap_or_default());
+        let _ = writeln!(text, "<tr><th>{name}</th><td>{value}</td></tr>");
     }
     text += "</table>\n";
     text += &events(machine);

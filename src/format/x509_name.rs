@@ -80,7 +80,7 @@ fn text(tag: u8, value: &[u8]) -> Option<Vec<u8>> {
         // PrintableString, IA5String, VisibleString; T61String, which OpenSSL takes for Latin-1.
         0x13 | 0x16 | 0x1a | 0x14 => latin(value),
         // BMPString, UniversalString.
-        0x1e if value.len() % 2 == 0 => {
+        0x1e if value.len().is_multiple_of(2) => {
             let units: Vec<u16> = wide(value);
             alloc::string::String::from_utf16(&units).ok()?
         }

@@ -95,7 +95,7 @@ impl Authority {
                 "own.csr",
             ],
         );
-        root.issue_request("own.csr", "own.crt", "authority", VALID, &["-selfsign"]);
+        root.issue_request(["own.csr", "own.crt"], "authority", VALID, &["-selfsign"]);
         root
     }
 
@@ -115,7 +115,7 @@ impl Authority {
         );
         let (request, certificate) = (own.dir.join("own.csr"), own.dir.join("own.crt"));
         let text = |path: &Path| path.to_str().expect("UTF-8").to_string();
-        self.issue_request(&text(&request), &text(&certificate), extensions, period, &[]);
+        self.issue_request([&text(&request), &text(&certificate)], extensions, period, &[]);
         own
     }
 
@@ -132,14 +132,13 @@ impl Authority {
                 &request,
             ],
         );
-        self.issue_request(&request, &certificate, "host", period, &[]);
+        self.issue_request([&request, &certificate], "host", period, &[]);
         self.path(&certificate)
     }
 
     fn issue_request(
         &self,
-        request: &str,
-        out: &str,
+        [request, out]: [&str; 2],
         extensions: &str,
         period: Period,
         more: &[&str],

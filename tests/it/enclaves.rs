@@ -133,7 +133,10 @@ fn a_signed_enclave_image_holds_what_openssl_verifies() {
         dir,
         &["dgst", "-sha384", "-verify", "public.pem", "-signature", "signature", "signed"],
     );
+    other_keys_are_refused(dir, parts, &signed);
+}
 
+fn other_keys_are_refused(dir: &Path, parts: &str, signed: &str) {
     let said = in_dir(dir, &format!("{signed} @other.pem --out @no"));
     assert!(
         said.0 == 2 && said.2.contains("the signing certificate is of another key"),

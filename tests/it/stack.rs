@@ -36,6 +36,7 @@ fn boot(setup: &Setup, limit: Duration) -> Outcome {
 }
 
 /// What the agent sees of a hardened kernel.
+#[expect(clippy::print_stdout, reason = "what a run of the named target shows")]
 fn judge(outcome: &Outcome, setup: &Setup) {
     assert!(outcome.passed(), "{}", outcome.console);
     let report = outcome.report.as_ref().expect("a report");
@@ -70,7 +71,7 @@ fn the_sev_build_boots_what_its_table_names_and_nothing_else() {
     let table = table.bytes();
     let place = dir.path().join("table");
     setup.loaded.push((place.clone(), address));
-    fs::write(&place, &table).expect("written");
+    fs::write(&place, table).expect("written");
     let start = Instant::now();
     judge(&boot(&setup, Duration::from_secs(900)), &setup);
     let patience = start.elapsed() * 2;

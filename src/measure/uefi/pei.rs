@@ -27,7 +27,7 @@ pub(super) fn as_it_runs<'a>(volume: &'a Volume<'_>) -> Cow<'a, [u8]> {
     let core = volume.files.iter().find(|file| file.kind == PEI_CORE);
     let variable = core.and_then(|core| {
         let code = volume.bytes.get(core.contents.clone())?;
-        Some(timer_variable(code)?.checked_add(core.contents.start)?)
+        timer_variable(code)?.checked_add(core.contents.start)
     });
     let Some(at) = variable else { return Cow::Borrowed(&volume.bytes) };
     let mut bytes = volume.bytes.to_vec();

@@ -33,10 +33,13 @@ pub struct Build<'a> {
     pub guest: &'a dyn Fn(&Machine) -> Option<Guest<'a>>,
 }
 
+/// The same machine, before and after.
+type Pair<'a> = (&'a Machine, &'a Machine);
+
 /// Measures the machines of both builds with one input of the new one at a time.
 pub fn causes(before: &Build<'_>, after: &Build<'_>) -> Vec<Cause> {
     let mut found: BTreeMap<(String, String, Vec<String>), usize> = BTreeMap::new();
-    let mut groups: BTreeMap<(&str, Option<&str>), Vec<(&Machine, &Machine)>> = BTreeMap::new();
+    let mut groups: BTreeMap<(&str, Option<&str>), Vec<Pair<'_>>> = BTreeMap::new();
     for machine in &before.document.machines {
         let same = |other: &&Machine| other.label() == machine.label();
         if let Some(other) = after.document.machines.iter().find(same) {
@@ -69,10 +72,10 @@ fn replaced<'a>(old: &Guest<'a>, new: &Guest<'a>, input: &str) -> Guest<'a> {
 }
 
 /// For each machine the registers of `guest` that are not those that its document has.
-fn moved(tee: &Tee, guest: &Guest<'_>, pairs: &[(&Machine, &Machine)]) -> Vec<Vec<String>> {
+fn moved(tee: &Tee, guest: &Guest<'_>, pairs: &[Pair<'_>]) -> Vec<Vec<String>> {
     let machines: Vec<_> = pairs.iter().filter_map(|(old, _)| explain::machine(tee, old)).collect();
     let Ok(measured) = (tee.expect)(guest, &machines) else { return Vec::new() };
-    let names = |(found, (old, _)): (&measure::Measurement, &(&Machine, &Machine))| {
+    let names = |(found, (old, _)): (&measure::Measurement, &Pair<'_>)| {
         let other = |r: &&measure::Register| {
             old.registers.get(&r.name).is_some_and(|v| *v != crate::digest::hex(&r.value))
         };

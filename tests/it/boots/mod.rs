@@ -212,6 +212,7 @@ impl Prepared {
 
 /// Boots a cell and compares every event of every register; events that are left open must be those
 /// `unknown`, by register.
+#[expect(clippy::print_stdout, reason = "what a run of the named target shows")]
 fn compare(cell: Cell, unknown: &[&str]) {
     let dir = tempfile::tempdir().expect("a directory");
     let prepared = cell.prepare(dir.path());

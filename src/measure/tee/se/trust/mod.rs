@@ -13,7 +13,7 @@ mod name;
 mod signature;
 
 use alloc::format;
-use alloc::string::{String, ToString as _};
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use certificate::Certified;

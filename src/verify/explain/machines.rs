@@ -27,8 +27,8 @@ pub(super) const MEMORY: &[u64] = &[
 const ALL_COUNTS: u32 = 256;
 const COUNTS: &[u32] = &[272, 288, 320, 336, 352, 384, 416, 448, 480, 512, 576, 640, 768, 1024];
 
-/// What `-cpu host` shows of processors whose stepping no model of QEMU has: EPYC 7001 to 9005 as
-/// they are sold (AMD revision guides 55449, 56323, 56683, 57095, 58251, 58730).
+/// What `-cpu host` may show of processors whose stepping no model of QEMU has. Candidates only, taken
+/// from no document: it is the digest that proves one.
 const SIGNATURES: &[&str] = &[
     "0x800f11", "0x800f12", "0x830f10", "0x830f11", "0xa00f10", "0xa00f12", "0xa10f11", "0xa10f12",
     "0xaa0f01", "0xaa0f02", "0xb00f20", "0xb00f21", "0xb10f10",

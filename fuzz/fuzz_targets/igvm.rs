@@ -15,7 +15,8 @@ fn sealed(bytes: &[u8]) -> Option<Vec<u8>> {
     let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX).to_le_bytes();
     let fixed = [1_u32.to_le_bytes(), number(24), number(headers), number(24 + rest.len()), [0; 4]];
     let mut file = [b"IGVM", &fixed.concat()[..], rest].concat();
-    let checksum = checksum_of(file.get(..24 + headers)?);
+    let (fixed, rest) = file.split_at_checked(24)?;
+    let checksum = checksum_of(fixed, rest.get(..headers)?);
     file.get_mut(20..24)?.copy_from_slice(&checksum.to_le_bytes());
     Some(file)
 }

@@ -100,9 +100,11 @@ impl Measure {
         let precomputed = self.snp.precomputed(session, &guest)?;
         let guest = Guest { precomputed: precomputed.as_ref(), ..guest };
         let found = (tee.expect)(&guest, &machines).map_err(Failure::input)?;
-        self.snp.dump(tee, &guest, machines.first())?;
         let pairs = machines.iter().zip(&found);
         let shown: Vec<_> = pairs.map(|(machine, found)| Shown::of(tee, machine, found)).collect();
+        measured::warn(&session.output, &shown, self.strict)?;
+        self.snp.dump(tee, &guest, machines.first())?;
+        self.save(&files)?;
         let entries = shown.iter().map(|shown| shown.machine.clone()).collect();
         self.answer(session, &shown, &Document::of_machines(entries))
     }
@@ -123,13 +125,13 @@ impl Measure {
             return Err(Failure::input(what).hint("`machines` in the recipe lists them"));
         }
         let shown: Vec<_> = document.machines.iter().cloned().map(Shown::from).collect();
+        measured::warn(&session.output, &shown, self.strict)?;
         self.answer(session, &shown, &document)
     }
 
     /// Prints what was found: as text, as JSON, or as reference values of the form that was asked
     /// for.
     fn answer(&self, session: &Session, shown: &[Shown], document: &Document) -> Outcome {
-        measured::warn(&session.output, shown, self.strict)?;
         if let Ok(form) = reference::emitter(&self.format) {
             let emitted = form.emit(document, &self.emit.settings()?).map_err(Failure::input)?;
             emitted.warnings.iter().for_each(|warning| session.output.warn(warning));
@@ -179,11 +181,15 @@ impl Measure {
         };
         let wanted: Vec<_> = machines.iter().map(one).collect();
         let store = Store::open(&session.store()?)?;
-        let bundle = acpi::qemu::read(session.host(), &store, &wanted)?;
-        if let Some(file) = &self.save_acpi {
-            fs::write(file, &bundle).with_context(|| format!("cannot write {}", file.display()))?;
-        }
-        Ok(Some(("acpi", bundle)))
+        Ok(Some(("acpi", acpi::qemu::read(session.host(), &store, &wanted)?)))
+    }
+
+    /// Keeps what was read from QEMU, if that was asked for.
+    fn save(&self, files: &Files) -> anyhow::Result<()> {
+        let Some(path) = &self.save_acpi else { return Ok(()) };
+        let bundle = files.iter().find(|(name, _)| *name == "acpi").map(|(_, bytes)| bytes);
+        fs::write(path, bundle.context("no fw_cfg files were read")?)
+            .with_context(|| format!("cannot write {}", path.display()))
     }
 }
 

@@ -10,7 +10,7 @@ use super::failure::Failure;
 use crate::digest::Sha384;
 use crate::measure::ovmf::{self, Precomputed};
 use crate::measure::tee::{sev_es, snp};
-use crate::measure::{Guest, Machine, Tee};
+use crate::measure::{self, Guest, Machine, Tee};
 use crate::reference::firmware;
 
 /// Flags of the AMD family alone.
@@ -75,24 +75,36 @@ impl Snp {
         guest: &Guest<'_>,
         machine: Option<&Machine>,
     ) -> Result<(), Failure> {
-        if let Some(path) = &self.dump_metadata {
-            let image = ovmf::image(snp::TEE.name, guest).map_err(Failure::input)?;
-            let metadata = ovmf::metadata(image).map_err(Failure::input)?;
-            let known = Precomputed { digest: snp::firmware_digest(image), metadata };
-            write(path, firmware::to_text(&known).map_err(Failure::internal)?.as_bytes())?;
+        let metadata = self.dump_metadata.as_ref().map(|_| metadata_text(guest)).transpose()?;
+        let wanted = machine.filter(|_| self.dump_vmsa.is_some());
+        let vmsas = wanted.map(|machine| vmsas(tee, guest, machine)).transpose();
+        let vmsas = vmsas.map_err(Failure::input)?;
+        if let (Some(path), Some(text)) = (&self.dump_metadata, metadata) {
+            write(path, text.as_bytes())?;
         }
-        if let (Some(dir), Some(machine)) = (&self.dump_vmsa, machine) {
-            let vmsas = match tee.name == snp::TEE.name {
-                true => snp::vmsas(guest, machine),
-                false => sev_es::vmsas(guest, machine),
-            };
-            let vmsas = vmsas.map_err(Failure::input)?;
+        if let (Some(dir), Some(vmsas)) = (&self.dump_vmsa, vmsas) {
             fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
             for (vcpu, vmsa) in vmsas.iter().enumerate() {
                 write(&dir.join(format!("vmsa{vcpu}.bin")), vmsa)?;
             }
         }
         Ok(())
+    }
+}
+
+/// Digest and metadata of the firmware as JSON.
+fn metadata_text(guest: &Guest<'_>) -> Result<String, Failure> {
+    let image = ovmf::image(snp::TEE.name, guest).map_err(Failure::input)?;
+    let metadata = ovmf::metadata(image).map_err(Failure::input)?;
+    let known = Precomputed { digest: snp::firmware_digest(image), metadata };
+    firmware::to_text(&known).map_err(Failure::internal)
+}
+
+/// The VMSA of every vCPU of `machine`.
+fn vmsas(tee: &Tee, guest: &Guest<'_>, machine: &Machine) -> measure::Result<Vec<Vec<u8>>> {
+    match tee.name == snp::TEE.name {
+        true => snp::vmsas(guest, machine),
+        false => sev_es::vmsas(guest, machine),
     }
 }
 

@@ -1,5 +1,5 @@
 //! IGVM files: a guest's whole launch as a list of directives (Independent Guest Virtual Machine
-//! format, version 1; its structures are those of the crate `igvm_defs`, which specifies it).
+//! format, versions 1 and 2; its structures are those of the crate `igvm_defs`, which specifies it).
 
 use alloc::format;
 use alloc::string::ToString;
@@ -20,6 +20,13 @@ use super::{Error, Reader, Result};
 /// Size of a page of data.
 const PAGE: usize = 4096;
 const _: () = assert!(PAGE as u64 == PAGE_SIZE_4K);
+
+/// What a large page covers, of which the file holds the first 4 KiB at most.
+pub const LARGE_PAGE: u64 = 2 << 20;
+
+/// Version 2 of the format, whose fixed header has architecture and page size behind the fields of
+/// version 1 (`IGVM_FIXED_HEADER_V2`, a work in progress of the crate).
+const VERSION_2: u32 = 2;
 
 /// What a parameter area may measure, so that a file cannot ask for endless pages.
 const MAX_AREA: u64 = 16 << 20;
@@ -97,6 +104,8 @@ pub enum Action<'a> {
 pub struct Page<'a> {
     /// Where.
     pub gpa: u64,
+    /// It covers 2 MiB instead of 4 KiB.
+    pub large: bool,
     /// Its contents; none for a page of zeros that the file does not hold.
     pub data: Option<&'a [u8]>,
     /// Not part of the measurement.
@@ -111,7 +120,7 @@ impl<'a> File<'a> {
     /// Reads a file.
     ///
     /// # Errors
-    /// It is no IGVM file of version 1, its checksum differs, or a header is broken.
+    /// It is no IGVM file for x86-64, its checksum differs, or a header is broken.
     pub fn parse(bytes: &'a [u8]) -> Result<Self> {
         let (start, end) = fixed_header(bytes)?;
         let headers = bytes.get(..end).unwrap_or_default();
@@ -166,22 +175,20 @@ fn fixed_header(bytes: &[u8]) -> Result<(usize, usize)> {
         let found = format!("{:#010x}", u32::from_le(header.magic));
         return Err(value("magic of the file", 0, found, "0x4d564749 (IGVM)"));
     }
-    let version = u32::from_le(header.format_version);
-    if version != IGVM_FORMAT_VERSION_1 {
-        return Err(value("format version", 4, version, "1"));
-    }
+    version(&mut reader, u32::from_le(header.format_version))?;
     let total = u32::from_le(header.total_file_size) as usize;
     if total != bytes.len() {
         return Err(value("size of the file", 16, total, &bytes.len().to_string()));
     }
-    let start = u32::from_le(header.variable_header_offset) as usize;
-    if start != reader.offset() {
-        return Err(value("offset of the variable headers", 8, start, "24"));
+    let (fixed, start) = (reader.offset(), u32::from_le(header.variable_header_offset) as usize);
+    if start < fixed || start % 8 != 0 {
+        let expected = format!("a multiple of 8, at least {fixed}");
+        return Err(value("offset of the variable headers", 8, start, &expected));
     }
     let size = u32::from_le(header.variable_header_size) as usize;
-    Reader::at(bytes, start).take(size, "the variable headers")?;
+    let headers = Reader::at(bytes, start).take(size, "the variable headers")?;
     let checksum = u32::from_le(header.checksum);
-    let computed = checksum_of(bytes.get(..start + size).unwrap_or_default());
+    let computed = checksum_of(bytes.get(..fixed).unwrap_or_default(), headers);
     match computed == checksum {
         true => Ok((start, start + size)),
         false => {
@@ -190,12 +197,29 @@ fn fixed_header(bytes: &[u8]) -> Result<(usize, usize)> {
     }
 }
 
+/// The rest of a fixed header of this version.
+fn version(reader: &mut Reader<'_>, version: u32) -> Result<()> {
+    if version != IGVM_FORMAT_VERSION_1 && version != VERSION_2 {
+        return Err(value("format version", 4, version, "1 or 2"));
+    }
+    if version == VERSION_2 {
+        for (what, expected) in [("architecture", 0), ("size of a page", PAGE_SIZE_4K)] {
+            let (offset, found) = (reader.offset(), reader.u32(what)?);
+            if u64::from(found) != expected {
+                let expected = format!("{expected}, as on x86-64");
+                return Err(value(what, offset, found, &expected));
+            }
+        }
+    }
+    Ok(())
+}
+
 /// The checksum over fixed and variable headers, with the checksum itself as zero.
-pub fn checksum_of(headers: &[u8]) -> u32 {
+pub fn checksum_of(fixed: &[u8], variable: &[u8]) -> u32 {
     const AT: usize = offset_of!(IGVM_FIXED_HEADER, checksum);
-    let mut header = headers.to_vec();
-    header.iter_mut().skip(AT).take(4).for_each(|byte| *byte = 0);
-    crc32fast::hash(&header)
+    let mut headers = [fixed, variable].concat();
+    headers.iter_mut().skip(AT).take(4).for_each(|byte| *byte = 0);
+    crc32fast::hash(&headers)
 }
 
 /// What follows a variable header's type and length.
@@ -268,21 +292,26 @@ fn page<'a>(body: &Body<'a>) -> Result<(u32, Action<'a>)> {
     let header: IGVM_VHS_PAGE_DATA = body.read("a page's header")?;
     let flags: u32 = u32::from_le(u32::from(header.flags));
     let kind = PageType(u16::from_le(header.data_type.0));
-    // Loaders disagree about pages of 2 MiB (bit 0), of which files hold 4 KiB.
-    if flags & 1 != 0 || flags > 7 {
+    if flags > 7 {
         let at = body.offset + offset_of!(IGVM_VHS_PAGE_DATA, flags);
-        let expected = "a page of 4 KiB: 0, 2, 4 or 6";
+        let expected = "bits 0 (2 MiB), 1 (unmeasured) and 2 (shared)";
         return Err(value("flags of a page", at, format!("{flags:#x}"), expected));
     }
     if kind.0 > PageType::CPUID_XF.0 {
         let at = body.offset + offset_of!(IGVM_VHS_PAGE_DATA, data_type);
         return Err(value("type of a page", at, kind.0, "0 to 3"));
     }
+    let large = flags & 1 != 0;
     let gpa = body.address(header.gpa, offset_of!(IGVM_VHS_PAGE_DATA, gpa))?;
+    if large && gpa % LARGE_PAGE != 0 {
+        let at = body.offset + offset_of!(IGVM_VHS_PAGE_DATA, gpa);
+        let expected = "a multiple of 0x200000";
+        return Err(value("address of a large page", at, format!("{gpa:#x}"), expected));
+    }
     let at = u32::from_le(header.file_offset);
     let data = (at != 0).then(|| body.page(at, "data of a page")).transpose()?;
     let (unmeasured, shared) = (flags & 2 != 0, flags & 4 != 0);
-    let page = Page { gpa, data, unmeasured, shared, kind };
+    let page = Page { gpa, large, data, unmeasured, shared, kind };
     Ok((u32::from_le(header.compatibility_mask), Action::Page(page)))
 }
 

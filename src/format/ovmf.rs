@@ -117,10 +117,27 @@ pub struct SevMetadata {
     pub sections: Vec<Section>,
 }
 
+/// Byte offset in `image` at which a table ends.
+pub fn table_end(image: &[u8]) -> usize {
+    image.len().saturating_sub(AFTER_TABLE)
+}
+
 /// True if a table stands where one must: the footer's GUID does.
 pub fn has_table(image: &[u8]) -> bool {
-    let end = image.len().saturating_sub(AFTER_TABLE);
-    image.get(..end).is_some_and(|before| before.ends_with(&FOOTER.0))
+    image.get(..table_end(image)).is_some_and(|before| before.ends_with(&FOOTER.0))
+}
+
+/// The block with the reset address in a firmware from before the table, where the footer stands
+/// today (QEMU `sev_es_find_reset_vector`, «the original implementation»).
+///
+/// # Errors
+/// Its length does not fit into the image.
+pub fn lone_reset_block(image: &[u8]) -> Result<Option<Entry<'_>>> {
+    let end = table_end(image);
+    match image.get(..end).is_some_and(|before| before.ends_with(&RESET_BLOCK.0)) {
+        true => entry_before(image, 0, end).map(Some),
+        false => Ok(None),
+    }
 }
 
 /// Entries of the table, the last of the file first.
@@ -227,12 +244,16 @@ fn value(what: &'static str, offset: usize, found: impl ToString, expected: Stri
 }
 
 impl SevMetadata {
-    /// The metadata of `image`; empty if the image has none.
+    /// The metadata of `image`; empty if the image has none, of a firmware from before the table the
+    /// reset address alone.
     ///
     /// # Errors
     /// A table or metadata that is not as its format says, with the byte offset.
     pub fn parse(image: &[u8]) -> Result<Self> {
-        let entries = table(image)?;
+        let entries = match lone_reset_block(image)? {
+            Some(block) => Vec::from([block]),
+            None => table(image)?,
+        };
         let reset = find(&entries, RESET_BLOCK);
         let reset = reset.map(|e| number(image, &e, "the SEV-ES reset block")).transpose()?;
         let hash_table = hash_table(image, &entries)?;

@@ -11,7 +11,7 @@ use super::vmm::sev::Launch;
 use super::vmm::{Effect, Epoch, Profile, profile};
 use super::{Error, Guest, Machine, Result};
 use crate::digest::Sha384;
-use crate::format::ovmf::{Kind, SevMetadata, has_table};
+use crate::format::ovmf::{Kind, RESET_BLOCK, SevMetadata, has_table, lone_reset_block, table_end};
 use crate::format::{self, fv};
 use crate::measure::kernel_hashes::{HashTable, VERIFIER};
 use crate::measure::page::PAGE_SIZE;
@@ -55,15 +55,19 @@ fn input(error: format::Error) -> Error {
     Error::Input { input: "firmware", error }
 }
 
-/// Where application processors start.
+/// Where application processors start, which is measured.
 ///
 /// # Errors
 /// The firmware does not say.
-pub fn reset(tee: &'static str, metadata: &SevMetadata) -> Result<u32> {
-    metadata.reset.ok_or_else(|| Error::Missing {
-        tee,
-        what: "a SEV-ES reset block in the firmware",
-        why: "it says where application processors start, which is measured".to_string(),
+pub fn reset(guest: &Guest<'_>, metadata: &SevMetadata) -> Result<u32> {
+    metadata.reset.ok_or_else(|| {
+        let at = guest.firmware.map(|image| format!(" that ends at {:#x}", table_end(image)));
+        let why = format!(
+            "its table{} has no entry {RESET_BLOCK}, which says where application processors \
+             start, and is measured",
+            at.unwrap_or_default()
+        );
+        input(format::Error::Missing { what: "SEV-ES reset block", why })
     })
 }
 
@@ -146,6 +150,12 @@ pub fn doubts(tee: &str, guest: &Guest<'_>, metadata: &SevMetadata) -> Vec<Strin
                 .to_string(),
         );
     }
+    if tee != "sev" && metadata.reset == Some(0) {
+        doubts.push(
+            "the firmware's reset address for application processors is 0: QEMU refuses it"
+                .to_string(),
+        );
+    }
     for (first, second) in metadata.overlaps() {
         doubts.push(format!(
             "the firmware's sections {} at {:#x} and {} at {:#x} overlap: no launch can take both",
@@ -164,7 +174,7 @@ pub fn doubts(tee: &str, guest: &Guest<'_>, metadata: &SevMetadata) -> Vec<Strin
 fn flash_doubts(tee: &str, guest: &Guest<'_>) -> Vec<String> {
     let mut doubts = Vec::new();
     if let Some(image) = guest.firmware {
-        if !has_table(image) {
+        if !has_table(image) && !lone_reset_block(image).is_ok_and(|block| block.is_some()) {
             doubts.push("the firmware is no OVMF that knows SEV: it has no GUIDed table".into());
         }
         if tee == "sev-snp" && !image.len().is_multiple_of(64 << 10) {

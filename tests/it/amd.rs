@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use guestsmith::digest::{base64, unhex};
+use guestsmith::format::ovmf;
 use guestsmith::measure::id_block::{POLICY, policy, policy_names};
 use p384::SecretKey;
 use p384::ecdsa::signature::Signer as _;
@@ -140,6 +141,16 @@ fn a_seed_is_taken_back_for_any_count() {
     assert!(error.contains("96 hexadecimal digits each"), "{error}");
 }
 
+/// The firmware at `path` with its second section moved onto the first.
+fn with_overlap(path: &str) -> Vec<u8> {
+    let mut image = fs::read(path).expect("a firmware");
+    let entries = ovmf::table(&image).expect("a table");
+    let metadata = ovmf::find(&entries, ovmf::SEV_METADATA).expect("metadata");
+    let first = 16 + ovmf::pointed_to(&image, &metadata, "offset").expect("within the file");
+    image.copy_within(first..first + 4, first + 12);
+    image
+}
+
 #[test]
 fn lints_are_warnings_and_errors_with_strict() {
     let dir = tempfile::tempdir().expect("a directory");
@@ -147,23 +158,32 @@ fn lints_are_warnings_and_errors_with_strict() {
     fs::write(&kernel, b"kernel").expect("written");
     let (old, generic) = (firmware("trixie-OVMF.fd"), firmware("sid-OVMF.fd"));
     let (split, vars) = (firmware("bookworm-OVMF_CODE_4M.fd"), firmware("sid-OVMF_VARS_4M.fd"));
+    let sound = firmware("sid-OVMF.amdsev.fd");
+    let overlapping = dir.path().join("overlapping.fd").display().to_string();
+    fs::write(&overlapping, with_overlap(&sound)).expect("written");
     for (image, more, expected) in [
         (&old, ["--kernel", &kernel], "no place for its hash"),
         (&generic, ["--kernel", &kernel], "does not compare the kernel"),
         (&split, ["--vmm", "qemu"], "no SEV metadata"),
         (&split, ["--vmm", "qemu"], "not a multiple of 64 KiB"),
         (&generic, ["--vars", &vars], "refuses a flash split"),
+        (&overlapping, ["--vmm", "qemu"], "at 0x800000 and memory at 0x800000 overlap"),
+        (&sound, ["--vmm", "qemu@9.1"], "`EPYC-Milan-v3` is a CPU model of QEMU 10.2"),
+        (&sound, ["--guest-features", "0x20"], "lack SNPActive"),
+        (&sound, ["--guest-features", "0x8000000001"], "bits without a name: 0x8000000000"),
+        (&sound, ["--initrd", &kernel], "measured only beside a kernel"),
     ] {
-        let machine = [&["--tee", "sev-snp", "--firmware", image][..], &TWO_MILAN, &more].concat();
+        let two = ["--vcpus", "2", "--cpu", "EPYC-Milan-v3"];
+        let machine = [&["--tee", "sev-snp", "--firmware", image][..], &two, &more].concat();
         let value = json(&machine);
         let warnings = value["machines"][0]["warnings"].as_array().expect("a list");
         let said = |w: &Value| w.as_str().is_some_and(|text| text.contains(expected));
         assert!(warnings.iter().any(said), "{expected}: {warnings:?}");
         let (code, out, error) = run(&[&["measure"][..], &machine].concat());
         assert!(code == 0 && !out.is_empty() && error.contains(expected), "{error}");
-        refused(&[&machine[..], &["--strict"]].concat());
+        let error = refused(&[&machine[..], &["--strict"]].concat());
+        assert!(error.starts_with("error: "), "{error}");
     }
-    let sound = firmware("sid-OVMF.amdsev.fd");
     let machine = [&["--tee", "sev-snp", "--firmware", &sound][..], &TWO_MILAN].concat();
     measure(&[&machine[..], &["--kernel", &kernel, "--strict"]].concat());
 }

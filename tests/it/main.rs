@@ -18,6 +18,7 @@ mod kbs_server;
 mod keys;
 mod killed;
 mod lock;
+mod malformed;
 mod mirror;
 mod oci;
 mod policy;

@@ -125,7 +125,7 @@ impl Writer {
             checksum: 0,
         };
         let whole = |fixed: &IGVM_FIXED_HEADER| [fixed.as_bytes(), &headers].concat();
-        fixed.checksum = checksum_of(&whole(&fixed));
+        fixed.checksum = checksum_of(fixed.as_bytes(), &headers);
         [whole(&fixed), self.data.concat()].concat()
     }
 }
@@ -133,7 +133,8 @@ impl Writer {
 /// Writes the checksum anew after a change.
 fn sealed(mut bytes: Vec<u8>) -> Vec<u8> {
     let size = usize::try_from(u32::from_le_bytes(bytes[12..16].try_into().expect("four")));
-    let checksum = checksum_of(&bytes[..24 + size.expect("small")]);
+    let (fixed, rest) = bytes.split_at(24);
+    let checksum = checksum_of(fixed, &rest[..size.expect("small")]);
     bytes[20..24].copy_from_slice(&checksum.to_le_bytes());
     bytes
 }
@@ -155,7 +156,7 @@ fn every_directive_is_read() {
     let actions: Vec<_> = file.directives.iter().map(|d| d.action.clone()).collect();
     let page = |gpa, data, unmeasured| {
         let kind = PageType::NORMAL;
-        Action::Page(Page { gpa, data, unmeasured, shared: false, kind })
+        Action::Page(Page { gpa, large: false, data, unmeasured, shared: false, kind })
     };
     assert_eq!(
         actions,
@@ -184,8 +185,9 @@ fn every_broken_field_has_its_offset() {
     for (bytes, expected) in [
         (vec![], "the fixed header at byte offset 0x0 needs 24 bytes".to_string()),
         (broken(0, b"VIGM"), "magic of the file at byte offset 0x0".into()),
-        (broken(4, &[2]), "format version at byte offset 0x4".into()),
-        (broken(8, &[32]), "offset of the variable headers at byte offset 0x8".into()),
+        (broken(4, &[3]), "format version at byte offset 0x4".into()),
+        (broken(4, &[2]), "architecture at byte offset 0x18".into()),
+        (broken(8, &[28]), "offset of the variable headers at byte offset 0x8".into()),
         (broken(12, &[0, 0, 1]), "the variable headers at byte offset 0x18".into()),
         (broken(16, &[0]), "size of the file at byte offset 0x10".into()),
         (broken(20, &[0]), "checksum at byte offset 0x14".into()),
@@ -196,7 +198,11 @@ fn every_broken_field_has_its_offset() {
         ),
         (broken(at[2] + 8, &[1]), format!("address of a page at byte offset {:#x}", at[2] + 8)),
         (broken(at[2] + 20, &[0xff; 3]), "data of a page at byte offset 0xffff".into()),
-        (broken(at[2] + 24, &[1]), format!("flags of a page at byte offset {:#x}", at[2] + 24)),
+        (broken(at[2] + 24, &[8]), format!("flags of a page at byte offset {:#x}", at[2] + 24)),
+        (
+            broken(at[2] + 24, &[1]),
+            format!("address of a large page at byte offset {:#x}", at[2] + 8),
+        ),
         (broken(at[2] + 28, &[4]), format!("type of a page at byte offset {:#x}", at[2] + 28)),
         (broken(at[4] + 8, &[8]), format!("address of a page at byte offset {:#x}", at[4] + 8)),
         (broken(at[5] + 4, &[0xff; 4]), "a header at byte offset".into()),
@@ -207,5 +213,37 @@ fn every_broken_field_has_its_offset() {
         let bytes = if needs_seal && !sizes { sealed(bytes) } else { bytes };
         let message = File::parse(&bytes).expect_err(&expected).to_string();
         assert!(message.contains(&expected), "{expected}: {message}");
+    }
+}
+
+/// `bytes` of version 1 as version 2 has them, data moved behind the longer header.
+fn second(bytes: &[u8], [architecture, page_size]: [u32; 2]) -> Vec<u8> {
+    let headers = bytes[12..16].try_into().map(u32::from_le_bytes).expect("four") as usize;
+    let (fixed, rest) = bytes.split_at(24);
+    let (headers, data) = rest.split_at(headers);
+    let mut fixed = [fixed, &architecture.to_le_bytes(), &page_size.to_le_bytes()].concat();
+    let total = u32::try_from(bytes.len() + 8).expect("short");
+    for (at, number) in [(4, 2_u32), (8, 32), (16, total), (20, 0)] {
+        fixed[at..at + 4].copy_from_slice(&number.to_le_bytes());
+    }
+    let checksum = checksum_of(&fixed, headers);
+    fixed[20..24].copy_from_slice(&checksum.to_le_bytes());
+    [&fixed, headers, data].concat()
+}
+
+#[test]
+fn version_2_has_a_longer_header() {
+    let mut file = Writer::default();
+    let one = file.platform(1, PlatformType::SEV_SNP).page(1, 0x1000, 0, &[]).bytes();
+    let two = second(&one, [0, 4096]);
+    let mut expected = File::parse(&one).expect("a sound file");
+    expected.directives.iter_mut().for_each(|directive| directive.offset += 8);
+    assert_eq!(File::parse(&two), Ok(expected));
+    for (header, expected) in [
+        ([1, 4096], "architecture at byte offset 0x18"),
+        ([0, 65536], "size of a page at byte offset 0x1c"),
+    ] {
+        let message = File::parse(&second(&one, header)).expect_err(expected).to_string();
+        assert!(message.contains(expected), "{message}");
     }
 }

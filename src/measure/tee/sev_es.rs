@@ -37,7 +37,7 @@ fn expect(guest: &Guest<'_>, machines: &[Machine]) -> Result<Vec<Measurement>> {
     let prefix = sev::prefix(guest, image, &metadata, TEE.name);
     let mut chains: BTreeMap<[Vec<u8>; 2], Vec<Prefix256>> = BTreeMap::new();
     let one = |machine: &Machine| {
-        let pages = pages(&metadata, machine)?;
+        let pages = pages(guest, &metadata, machine)?;
         let mut warnings = doubts.clone();
         warnings.extend(ovmf::machine_doubts(machine));
         warnings.extend(legacy_doubt(ovmf::launch(TEE.name, machine)?.fpu == (0, 0)));
@@ -59,9 +59,9 @@ fn continue_to(chain: &mut Vec<Prefix256>, [first, other]: &[Vec<u8>; 2], vcpus:
 }
 
 /// VMSAs of the first and of every other vCPU.
-fn pages(metadata: &SevMetadata, machine: &Machine) -> Result<[Vec<u8>; 2]> {
+fn pages(guest: &Guest<'_>, metadata: &SevMetadata, machine: &Machine) -> Result<[Vec<u8>; 2]> {
     let launch = ovmf::launch(TEE.name, machine)?;
-    let eip = ovmf::reset(TEE.name, metadata)?;
+    let eip = ovmf::reset(guest, metadata)?;
     let cpu = snp::cpu(TEE.name, launch, machine)?;
     let features = features(machine)?;
     Ok([0, 1].map(|index| bytes(&launch.vmsa(index, eip, features, cpu))))
@@ -79,7 +79,7 @@ fn every([first, other]: &[Vec<u8>; 2], vcpus: u32) -> impl Iterator<Item = &[u8
 /// As for the digest.
 pub fn vmsas(guest: &Guest<'_>, machine: &Machine) -> Result<Vec<Vec<u8>>> {
     let metadata = ovmf::metadata(ovmf::image(TEE.name, guest)?)?;
-    let pages = pages(&metadata, machine)?;
+    let pages = pages(guest, &metadata, machine)?;
     Ok(every(&pages, snp::vcpus(TEE.name, machine)?).map(<[u8]>::to_vec).collect())
 }
 

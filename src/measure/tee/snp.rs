@@ -87,7 +87,8 @@ impl<'g, 'a> Prepared<'g, 'a> {
             Some(known) => (known.digest, known.metadata.clone()),
             None => {
                 let image = ovmf::image(TEE.name, guest)?;
-                (firmware_digest(image), ovmf::metadata(image)?)
+                let metadata = ovmf::metadata(image)?;
+                (firmware_digest(image), metadata)
             }
         };
         let doubts = ovmf::doubts(TEE.name, guest, &metadata);
@@ -103,15 +104,20 @@ impl<'g, 'a> Prepared<'g, 'a> {
     }
 
     fn seed(&self, launch: &Launch, before: Sha384, machine: &Machine) -> Result<Seed> {
-        let [first, other] = pages(launch, &self.metadata, machine)?;
+        let [first, other] = pages(self.guest, launch, &self.metadata, machine)?;
         let gpa = (launch.vmsa_gpa)(machine.cpu.as_ref());
         Ok(Seed { before, first: Sha384::of(&first), other: Sha384::of(&other), gpa })
     }
 }
 
 /// VMSAs of the first and of every other vCPU of `machine`, for a firmware with `metadata`.
-fn pages(launch: &Launch, metadata: &SevMetadata, machine: &Machine) -> Result<[Vec<u8>; 2]> {
-    let eip = ovmf::reset(TEE.name, metadata)?;
+fn pages(
+    guest: &Guest<'_>,
+    launch: &Launch,
+    metadata: &SevMetadata,
+    machine: &Machine,
+) -> Result<[Vec<u8>; 2]> {
+    let eip = ovmf::reset(guest, metadata)?;
     let features = machine.number(GUEST_FEATURES.name).unwrap_or(1);
     let cpu = cpu(TEE.name, launch, machine)?;
     Ok([0, 1].map(|index| sev::bytes(&launch.vmsa(index, eip, features, cpu))))
@@ -132,7 +138,7 @@ pub fn vmsas(guest: &Guest<'_>, machine: &Machine) -> Result<Vec<Vec<u8>>> {
         Some(known) => known.metadata.clone(),
         None => ovmf::metadata(ovmf::image(TEE.name, guest)?)?,
     };
-    let [first, other] = pages(ovmf::launch(TEE.name, machine)?, &metadata, machine)?;
+    let [first, other] = pages(guest, ovmf::launch(TEE.name, machine)?, &metadata, machine)?;
     let others = vcpus(TEE.name, machine)? - 1;
     Ok([first].into_iter().chain(vec![other; others as usize]).collect())
 }

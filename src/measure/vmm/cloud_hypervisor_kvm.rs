@@ -1,7 +1,7 @@
 //! Cloud Hypervisor on KVM (`vmm/src/igvm/igvm_loader.rs`).
 
 use super::Profile;
-use super::igvm::{Empty, Order, Rules, Vps};
+use super::igvm::{Empty, Large, Order, Rules, Vps};
 
 /// The row.
 pub const PROFILE: Profile = Profile {
@@ -13,6 +13,7 @@ pub const PROFILE: Profile = Profile {
 pub const IGVM: Rules = Rules {
     order: Order::File,
     empty: Empty::Zero,
+    large: Large::First,
     whole_areas: true,
     skips_shared: false,
     vps: Vps::Kvm(&super::qemu::SEV),

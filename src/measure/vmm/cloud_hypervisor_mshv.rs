@@ -1,7 +1,7 @@
 //! Cloud Hypervisor on the Microsoft hypervisor (`vmm/src/igvm/igvm_loader.rs`).
 
 use super::Profile;
-use super::igvm::{Empty, Order, Rules, Vps};
+use super::igvm::{Empty, Large, Order, Rules, Vps};
 
 /// The row.
 pub const PROFILE: Profile = Profile {
@@ -13,6 +13,7 @@ pub const PROFILE: Profile = Profile {
 pub const IGVM: Rules = Rules {
     order: Order::Address,
     empty: Empty::Normal,
+    large: Large::First,
     whole_areas: false,
     skips_shared: false,
     vps: Vps::File,

@@ -1,7 +1,7 @@
 //! Hyper-V and OpenVMM (crate `igvm` 0.5.0, `measurement::generate_snp_measurement`).
 
 use super::Profile;
-use super::igvm::{Empty, Order, Rules, Vps};
+use super::igvm::{Empty, Large, Order, Rules, Vps};
 
 /// The row.
 pub const PROFILE: Profile =
@@ -11,6 +11,7 @@ pub const PROFILE: Profile =
 pub const IGVM: Rules = Rules {
     order: Order::File,
     empty: Empty::Normal,
+    large: Large::First,
     whole_areas: true,
     skips_shared: true,
     vps: Vps::File,

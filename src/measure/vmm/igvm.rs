@@ -12,7 +12,9 @@ use zerocopy::{FromBytes as _, IntoBytes as _};
 
 use super::sev::{Launch, pages_from};
 use crate::format;
-use crate::format::igvm::{Action as Header, Directive, File, Page, PageType, PlatformType};
+use crate::format::igvm::{
+    Action as Header, Directive, File, LARGE_PAGE, Page, PageType, PlatformType,
+};
 use crate::format::vmsa::Vmsa;
 use crate::measure::page::{Action, PAGE_SIZE, Step};
 use crate::measure::{Error, Machine, Result};
@@ -24,6 +26,8 @@ pub struct Rules {
     pub order: Order,
     /// What a page without data is.
     pub empty: Empty,
+    /// What becomes of a page of 2 MiB.
+    pub large: Large,
     /// All pages of a parameter area count, or only the first.
     pub whole_areas: bool,
     /// Pages shared with the host are left out.
@@ -50,6 +54,17 @@ pub enum Empty {
     Normal,
     /// A zero page.
     Zero,
+}
+
+/// What becomes of a page of 2 MiB, of which a file holds the first 4 KiB at most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Large {
+    /// All of it is launched, zeros behind what the file holds.
+    Whole,
+    /// All of it is launched if the file holds nothing of it; else the loader gives up.
+    WholeIfEmpty,
+    /// Its first 4 KiB alone: the loader does not look at its size.
+    First,
 }
 
 /// Where the registers of vCPUs come from.
@@ -130,7 +145,10 @@ fn in_order<'a>(rules: &Rules, directives: &[Numbered<'_, 'a>]) -> Result<Vec<St
     let mut steps = Vec::new();
     for (_, directive) in directives {
         match directive.action {
-            Header::Page(page) => steps.extend(load(rules, page)),
+            Header::Page(page) => {
+                whole(rules, &page, directive.offset)?;
+                steps.extend(load(rules, page));
+            }
             Header::Insert { index, gpa } => {
                 steps.extend(insert(rules, &areas, directive.offset, (index, gpa))?);
             }
@@ -157,7 +175,7 @@ fn queued<'a>(rules: &Rules, directives: &[Numbered<'_, 'a>]) -> Result<Vec<Step
                     before + 1 == *number && header.mask == directive.mask
                 });
                 if !waiting.last().is_some_and(|before| next && continues(before, &page)) {
-                    steps.extend(waiting.drain(..).filter_map(|page| load(rules, page)));
+                    steps.extend(waiting.drain(..).flat_map(|page| load(rules, page)));
                 }
                 waiting.push(page);
                 last = Some((*number, directive));
@@ -167,31 +185,56 @@ fn queued<'a>(rules: &Rules, directives: &[Numbered<'_, 'a>]) -> Result<Vec<Step
             }
             _ => {}
         }
-        bounded(steps.len(), directive.offset)?;
+        bounded(steps.len() + waiting.len(), directive.offset)?;
     }
-    steps.extend(waiting.into_iter().filter_map(|page| load(rules, page)));
+    steps.extend(waiting.into_iter().flat_map(|page| load(rules, page)));
     Ok(steps)
 }
 
 fn continues(before: &Page<'_>, page: &Page<'_>) -> bool {
-    let attributes = |p: &Page<'_>| (p.kind, p.unmeasured, p.shared, p.data.is_some());
-    before.gpa.checked_add(PAGE_SIZE as u64) == Some(page.gpa)
-        && attributes(before) == attributes(page)
+    let attributes = |p: &Page<'_>| (p.kind, p.large, p.unmeasured, p.shared, p.data.is_some());
+    let size = if before.large { LARGE_PAGE } else { PAGE_SIZE as u64 };
+    before.gpa.checked_add(size) == Some(page.gpa) && attributes(before) == attributes(page)
 }
 
-fn load<'a>(rules: &Rules, page: Page<'a>) -> Option<Step<'a>> {
-    if page.shared && rules.skips_shared {
-        return None;
-    }
-    let action = match (page.kind, page.data) {
+/// Refuses a large page that the loader gives up on.
+fn whole(rules: &Rules, page: &Page<'_>, offset: usize) -> Result<()> {
+    let refused = rules.large == Large::WholeIfEmpty && page.large && page.data.is_some();
+    let (what, expected) = ("a page of 2 MiB with data", "4 KiB, or no data: this loader stops");
+    let error = |_| {
+        input(format::Error::Value {
+            what,
+            offset,
+            found: format!("the page at {:#x}", page.gpa),
+            expected: expected.to_string(),
+        })
+    };
+    (!refused).then_some(()).ok_or(()).map_err(error)
+}
+
+/// The steps of a page.
+fn load<'a>(rules: &Rules, page: Page<'a>) -> impl Iterator<Item = Step<'a>> + use<'a> {
+    let empty = rules.empty;
+    let whole = page.large && rules.large != Large::First;
+    let count = match page.shared && rules.skips_shared {
+        true => 0,
+        false if whole => (LARGE_PAGE / PAGE_SIZE as u64) as usize,
+        false => 1,
+    };
+    let part = move |(number, gpa)| Step { gpa, action: action(empty, &page, number == 0) };
+    pages_from(page.gpa).take(count).enumerate().map(part)
+}
+
+/// What becomes of the first 4 KiB of a page, or of others.
+fn action<'a>(empty: Empty, page: &Page<'a>, first: bool) -> Action<'a> {
+    match (page.kind, page.data.filter(|_| first)) {
         (PageType::SECRETS, _) => Action::Secrets,
         (PageType::CPUID_DATA | PageType::CPUID_XF, _) => Action::Cpuid,
         _ if page.unmeasured => Action::Unmeasured,
         (_, Some(data)) => Action::Normal(Cow::Borrowed(data)),
-        (_, None) if rules.empty == Empty::Zero => Action::Zero,
+        (_, None) if empty == Empty::Zero => Action::Zero,
         (_, None) => Action::Normal(Cow::Borrowed(&[0; PAGE_SIZE])),
-    };
-    Some(Step { gpa: page.gpa, action })
+    }
 }
 
 fn insert<'a>(

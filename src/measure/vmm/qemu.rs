@@ -1,6 +1,6 @@
 //! QEMU on KVM, with VMs created by `KVM_SEV_INIT2` (Linux 6.10 and later).
 
-use super::igvm::{Empty, Order, Rules, Vps};
+use super::igvm::{Empty, Large, Order, Rules, Vps};
 use super::sev::{self, Launch, Memory, Rdx};
 use super::{Component, Effect, Epoch, Profile};
 
@@ -29,6 +29,7 @@ pub const SEV: Launch = Launch {
 pub const IGVM: Rules = Rules {
     order: Order::Queued,
     empty: Empty::Normal,
+    large: Large::Whole,
     whole_areas: true,
     skips_shared: false,
     vps: Vps::Kvm(&SEV),

@@ -1,7 +1,7 @@
 //! Vanadium: as [`super::file_order`], with native zero pages (`igvmmeasure --native-zero`).
 
 use super::Profile;
-use super::igvm::{Empty, Order, Rules, Vps};
+use super::igvm::{Empty, Large, Order, Rules, Vps};
 
 /// The row.
 pub const PROFILE: Profile = Profile {
@@ -13,6 +13,7 @@ pub const PROFILE: Profile = Profile {
 pub const IGVM: Rules = Rules {
     order: Order::File,
     empty: Empty::Zero,
+    large: Large::WholeIfEmpty,
     whole_areas: false,
     skips_shared: false,
     vps: Vps::FileWhole,

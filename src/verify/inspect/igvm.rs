@@ -40,6 +40,7 @@ fn page(page: &Page<'_>) -> String {
     let kind = ["page", "secrets page", "CPUID page", "CPUID page, extended"];
     let kind = kind.get(usize::from(page.kind.0)).unwrap_or(&"page");
     let notes = [
+        (page.large, " of 2 MiB"),
         (page.data.is_none(), ", no data"),
         (page.unmeasured, ", unmeasured"),
         (page.shared, ", shared"),

@@ -1,10 +1,11 @@
-//! Random IGVM files, written by the crate `igvm`, through its own measurement: our profile `hyperv`.
+//! Random IGVM files of both versions, written by the crate `igvm`, through its own measurement: our
+//! profile `hyperv`.
 
 use guestsmith::digest::hex;
 use guestsmith::measure::{self, Guest, Machine, Vmm};
 use igvm::snp_defs::SevVmsa;
 use igvm::{
-    IgvmDirectiveHeader, IgvmFile, IgvmInitializationHeader, IgvmPlatformHeader, IgvmRevision,
+    Arch, IgvmDirectiveHeader, IgvmFile, IgvmInitializationHeader, IgvmPlatformHeader, IgvmRevision,
 };
 use igvm_defs::{
     IGVM_VHS_PARAMETER_INSERT, IGVM_VHS_SUPPORTED_PLATFORM, IgvmPageDataFlags, IgvmPageDataType,
@@ -87,8 +88,9 @@ fn random(rng: &mut StdRng) -> IgvmFile {
             directives.push(vmsa(rng));
         }
     }
+    let second = IgvmRevision::V2 { arch: Arch::X64, page_size: 4096 };
     IgvmFile::new(
-        IgvmRevision::V1,
+        if rng.gen_bool(0.5) { second } else { IgvmRevision::V1 },
         vec![platform(SNP, IgvmPlatformType::SEV_SNP), platform(NATIVE, IgvmPlatformType::NATIVE)],
         vec![policy],
         directives,
@@ -104,9 +106,10 @@ fn page(rng: &mut StdRng, gpa: u64) -> IgvmDirectiveHeader {
         _ => IgvmPageDataType::NORMAL,
     };
     let data = rng.gen_bool(0.6).then(|| vec![rng.r#gen(); 4096]).unwrap_or_default();
-    let flags = IgvmPageDataFlags::new().with_unmeasured(rng.gen_bool(0.2));
+    let large = rng.gen_bool(0.1);
+    let flags = IgvmPageDataFlags::new().with_unmeasured(rng.gen_bool(0.2)).with_is_2mb_page(large);
     IgvmDirectiveHeader::PageData {
-        gpa,
+        gpa: if large { gpa << 9 } else { gpa },
         compatibility_mask: [SNP, SNP, NATIVE, SNP | NATIVE][rng.gen_range(0..4)],
         flags: flags.with_shared(rng.gen_bool(0.1)),
         data_type,

@@ -157,6 +157,27 @@ fn loaders_differ_in_order_areas_and_shared_pages() {
     }
 }
 
+/// The file holds 4 KiB of a page of 2 MiB at most: loaders launch all of it, its beginning, or stop.
+#[test]
+fn pages_of_2_mib() {
+    let mut file = writer();
+    let bytes = file.page(SNP, 0x20_0000, 1, &[7]).page(SNP, 0x40_0000, 3, &[]).bytes();
+    let found = launch("qemu", &bytes);
+    let normal = |step: &Step<'_>| matches!(&step.action, Action::Normal(_));
+    assert_eq!((found.len(), found.iter().filter(|step| normal(step)).count()), (1024, 512));
+    assert!(found.iter().map(|step| step.gpa).eq(pages_from(0x20_0000).take(1024)));
+    let filled = |step: &Step<'_>| matches!(&step.action, Action::Normal(page) if page[0] == 7);
+    assert!(filled(&found[0]) && !found[1..].iter().any(filled));
+    for vmm in ["hyperv", "cloud-hypervisor-kvm", "cloud-hypervisor-mshv"] {
+        assert_eq!(addresses(vmm, &bytes), [0x20_0000, 0x40_0000], "{vmm}");
+    }
+    let empty = writer().page(SNP, 0x40_0000, 3, &[]).bytes();
+    assert_eq!(launch("file-order", &empty).len(), 512);
+    let rules = profile("file-order").expect("a row").igvm.expect("loads IGVM files");
+    let error = steps(rules, &bytes, &machine("file-order")).expect_err("refused").to_string();
+    assert!(error.contains("a page of 2 MiB with data at byte offset 0x"), "{error}");
+}
+
 #[test]
 fn kvm_changes_registers_and_fills_up_vcpus() {
     let mut state = vmsa(1);

@@ -5,21 +5,22 @@ use std::collections::BTreeMap;
 use anyhow::{Context as _, Result};
 use rayon::prelude::*;
 
+use super::materials;
 use super::output;
 use super::tee_image::MAKERS;
 use crate::build::artifacts::Artifacts;
 use crate::build::inputs::Inputs;
 use crate::digest::Sha256;
-use crate::lock::Lock;
 use crate::measure::{self, Guest, Measurement, Tee};
 use crate::recipe::{MachineSpec, Recipe};
-use crate::reference::{self, Document, Machine, Material};
+use crate::reference::{self, Document, Machine};
 
 /// The canonical document of a build: the boot set `files`, and every machine of the recipe with
 /// the registers that it will report. `lock` is the digest of the lock file.
 ///
 /// # Errors
-/// A machine cannot be measured: its TEE needs something that the recipe lacks.
+/// A machine cannot be measured: its TEE needs something that the recipe lacks. A `Cargo.lock` of a
+/// program cannot be read.
 pub fn document(
     inputs: Inputs<'_>,
     artifacts: &Artifacts,
@@ -36,7 +37,7 @@ pub fn document(
         lock_sha256: lock.to_string(),
     });
     document.artifacts = output::artifacts(files);
-    document.materials = materials(inputs.lock);
+    document.materials = materials::of(inputs)?;
     Ok(document)
 }
 
@@ -146,33 +147,4 @@ fn guest<'a>(tee: &Tee, artifacts: &'a Artifacts, firmware: Option<&'a [u8]>) ->
         guest.cmdline = Some(&artifacts.cmdline);
     }
     guest
-}
-
-/// Everything locked.
-fn materials(lock: &Lock) -> Vec<Material> {
-    let packages = lock.packages.iter().map(|package| Material {
-        kind: "deb".into(),
-        name: package.name.clone(),
-        version: Some(package.version.clone()),
-        arch: Some(package.arch.clone()),
-        sha256: package.sha256.to_string(),
-        size: Some(package.size),
-    });
-    let files = lock.files.iter().map(|file| Material {
-        kind: "archive".into(),
-        name: file.name.clone(),
-        version: file.version.clone(),
-        arch: None,
-        sha256: file.sha256.to_string(),
-        size: Some(file.size),
-    });
-    let commits = lock.commits.iter().map(|commit| Material {
-        kind: "git".into(),
-        name: commit.source.clone(),
-        version: Some(commit.commit.clone()),
-        arch: None,
-        sha256: commit.sha256.to_string(),
-        size: Some(commit.size),
-    });
-    packages.chain(files).chain(commits).collect()
 }

@@ -3,6 +3,7 @@
 pub mod acpi;
 pub mod direct;
 pub mod enclave;
+mod materials;
 pub mod measured;
 pub mod output;
 pub mod tee_image;

@@ -191,16 +191,26 @@ fn text_of(inputs: Inputs<'_>, source: &str, path: &str) -> Result<Option<String
     Ok(bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
 }
 
-/// Crates that programs of the recipe are built from; none where it names no tools to build them.
+/// Crates that the build fetches; none where the recipe names no tools to build with: then the
+/// toolchain of the host fetches them.
+///
+/// # Errors
+/// As [`pinned`].
+pub fn crates(inputs: Inputs<'_>) -> Result<Vec<cargo::Pinned>> {
+    match Workshop::of(inputs.recipe).contains(&Workshop::Agent) {
+        true => pinned(inputs),
+        false => Ok(Vec::new()),
+    }
+}
+
+/// Crates that programs of the recipe are built from, by their `Cargo.lock`.
 ///
 /// # Errors
 /// A `Cargo.lock` cannot be read, or pins a crate by no hash.
-pub fn crates(inputs: Inputs<'_>) -> Result<Vec<cargo::Pinned>> {
+pub fn pinned(inputs: Inputs<'_>) -> Result<Vec<cargo::Pinned>> {
     let mut crates = Vec::new();
-    if Workshop::of(inputs.recipe).contains(&Workshop::Agent) {
-        for wanted in inputs.recipe.cargo_programs() {
-            crates.extend(outside(inputs, wanted)?.crates);
-        }
+    for wanted in inputs.recipe.cargo_programs() {
+        crates.extend(outside(inputs, wanted)?.crates);
     }
     crates.sort();
     crates.dedup();

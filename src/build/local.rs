@@ -69,6 +69,24 @@ pub fn digest(inputs: Inputs<'_>) -> Result<Sha256> {
     Ok(Sha256(hasher.finalize().into()))
 }
 
+/// Each path beside the recipe with its own digest: of a file its SHA-256, of a directory that of the
+/// names, kinds, executable bits and contents in it, whatever the directory is called.
+///
+/// # Errors
+/// As [`digest`].
+pub fn digests(inputs: Inputs<'_>) -> Result<Vec<(&str, Sha256)>> {
+    let one = |path| {
+        let place = inputs.beside(path);
+        if place.is_file() {
+            return Ok((path, Sha256::of(&inputs.read_at(&place)?)));
+        }
+        let mut hasher = sha2::Sha256::new();
+        add(&mut hasher, &place, "")?;
+        Ok((path, Sha256(hasher.finalize().into())))
+    };
+    paths(inputs.recipe).into_iter().map(one).collect()
+}
+
 fn add(hasher: &mut sha2::Sha256, path: &Path, name: &str) -> Result<()> {
     let context = || format!("cannot read {}", path.display());
     let found = fs::symlink_metadata(path).with_context(context)?;

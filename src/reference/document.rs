@@ -28,7 +28,7 @@ pub struct Document {
     pub artifacts: Vec<Artifact>,
     /// Expected registers, one entry a machine, sorted.
     pub machines: Vec<Machine>,
-    /// Everything that went into the build, as locked, sorted.
+    /// Everything that went into the build, by hash, sorted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub materials: Vec<Material>,
 }
@@ -61,7 +61,7 @@ pub struct Artifact {
     pub sha256: String,
 }
 
-/// One input of the build, as its lock names it.
+/// One input of the build, as its lock or a program's `Cargo.lock` names it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Material {
@@ -75,7 +75,7 @@ pub struct Material {
     /// Its architecture by the source's name, where it has one: `amd64`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub arch: Option<String>,
-    /// SHA-256 of its bytes.
+    /// SHA-256 of its bytes; of a directory (`local`) that of the names, executable bits and contents in it.
     pub sha256: String,
     /// Size in bytes, where the lock knows it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -219,6 +219,21 @@ impl Machine {
         words.extend(self.memory.map(|bytes| format!("{} MiB", bytes >> 20)));
         words.extend(self.settings.iter().map(|(name, value)| format!("{name}={value}")));
         words.join(" ")
+    }
+
+    /// Registers that have no value since the inputs do not decide between several, in words.
+    pub(super) fn undecided(&self) -> Vec<String> {
+        let mut values: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+        for Candidate { register, when, value } in &self.candidates {
+            values.entry(register).or_default().push(format!("{value} with {when}"));
+        }
+        let line = |(register, values): (&str, Vec<String>)| {
+            let (label, values) = (self.label(), values.join(", or "));
+            format!(
+                "{register} of {label} is left out: it is {values}; measure with one of them stated"
+            )
+        };
+        values.into_iter().map(line).collect()
     }
 
     /// What it is, without what it reports; the order of machines in a document.

@@ -61,7 +61,10 @@ impl Emitter {
     /// # Errors
     /// The document does not check, or cannot be said in this form; the message says why.
     pub fn emit(&self, document: &Document, settings: &Settings) -> Result<Emitted> {
-        (self.make)(&document.canonical()?, settings)
+        let document = document.canonical()?;
+        let mut emitted = (self.make)(&document, settings)?;
+        emitted.warnings.extend(document.machines.iter().flat_map(Machine::undecided));
+        Ok(emitted)
     }
 }
 

@@ -1,6 +1,6 @@
 //! The canonical document as text, and what must hold before anybody relies on it.
 
-use super::{Document, Emitted, Emitter, Error, Machine, Result, VERSION};
+use super::{Document, Emitted, Emitter, Error, Machine, Result, VERSION, replay};
 use crate::digest::unhex;
 
 /// The row of this form.
@@ -75,8 +75,8 @@ impl Document {
         Ok(sorted)
     }
 
-    /// Refuses what would mislead a verifier: an empty set, a register of the wrong width, one
-    /// machine or artifact with two values.
+    /// Refuses what would mislead a verifier: an empty set, a register of the wrong width or of other
+    /// events than its own, one machine or artifact with two values.
     ///
     /// # Errors
     /// The first such place.
@@ -131,7 +131,18 @@ fn check_machine(machine: &Machine) -> Result<()> {
     for event in &machine.events {
         check_hex(&format!("{label}: event {}", event.what), &event.digest, None)?;
     }
-    Ok(())
+    for candidate in &machine.candidates {
+        let (what, register) = (format!("{label}: candidate for"), &candidate.register);
+        let width = width(&machine.tee, register);
+        check_hex(&format!("{what} {register}"), &candidate.value, width)?;
+        if let Some(value) = machine.registers.get(register) {
+            let (what, first) = (format!("{label}: {register}"), value.clone());
+            let (second, why) =
+                (candidate.value.clone(), "a register with a value has no candidates");
+            return Err(Error::Conflict { what, first, second, why });
+        }
+    }
+    replay::check(machine)
 }
 
 /// Bytes that the register `name` of `tee` has, where that is fixed.

@@ -22,6 +22,7 @@ mod launch;
 pub mod names;
 mod policy;
 mod purl;
+mod replay;
 pub mod rvps;
 mod spdx;
 mod table;

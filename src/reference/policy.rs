@@ -139,10 +139,12 @@ fn set(part: &Part, machine: &Machine) -> Result<BTreeMap<&'static str, String>>
     }
     match part.needed.iter().find(|member| !set.contains_key(**member)) {
         None => Ok(set),
-        Some(member) => Err(Error::Empty {
-            what: format!("{member} of {}", machine.label()),
-            why: "a policy without it would accept too much".to_string(),
-        }),
+        Some(member) => {
+            let mut why = vec!["a policy without it would accept too much".to_string()];
+            why.extend(machine.undecided());
+            let what = format!("{member} of {}", machine.label());
+            Err(Error::Empty { what, why: why.join("; ") })
+        }
     }
 }
 

@@ -21,6 +21,9 @@ fn emit(document: &Document) -> Result<Emitted> {
         for (name, value) in &machine.registers {
             let _ = writeln!(text, "  {name:width$}  {value}");
         }
+        for line in machine.undecided() {
+            let _ = writeln!(text, "  {line}");
+        }
         for warning in &machine.warnings {
             let _ = writeln!(text, "  warning: {warning}");
         }

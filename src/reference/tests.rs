@@ -1,6 +1,7 @@
 //! The canonical document: its text, its schema, and what it refuses.
 
 use super::*;
+use crate::format::eventlog::Algorithm;
 
 /// A register of `width` bytes, all `byte`.
 fn register(byte: u8, width: usize) -> String {
@@ -29,11 +30,23 @@ pub(super) fn machine(tee: &str, vcpus: u32, registers: &[(&str, String)]) -> Ma
     }
 }
 
+/// An RTMR after events with digests of these bytes.
+fn extended(events: &[u8]) -> String {
+    let extend = |value: Vec<u8>, byte: &u8| Algorithm::Sha384.extend(&value, &[*byte; 48]);
+    crate::digest::hex(&events.iter().fold(vec![0; 48], extend))
+}
+
 /// Two SNP machines and a TD.
 pub(super) fn document() -> Document {
-    let tdx = [("mrtd", 3), ("rtmr0", 4), ("rtmr1", 5), ("rtmr2", 6), ("rtmr3", 0)];
+    let tdx = [
+        ("mrtd", register(3, 48)),
+        ("rtmr0", register(4, 48)),
+        ("rtmr1", extended(&[7])),
+        ("rtmr2", extended(&[8, 9])),
+        ("rtmr3", register(0, 48)),
+    ];
     let mut document = Document::of_machines(vec![
-        machine("tdx", 1, &tdx.map(|(name, byte)| (name, register(byte, 48)))),
+        machine("tdx", 1, &tdx),
         machine("sev-snp", 2, &[("measurement", register(2, 48))]),
         machine("sev-snp", 1, &[("measurement", register(1, 48))]),
     ]);
@@ -130,6 +143,13 @@ fn what_would_mislead_is_refused() {
         d.machines[0].registers.insert("rtmr1".into(), "AB".repeat(48));
     });
     assert!(upper.contains("found `ABAB"), "{upper}");
+    let mixed = refused(|d| {
+        d.machines[0].registers.insert("rtmr1".into(), register(5, 48));
+    });
+    assert!(mixed.starts_with("tdx qemu 1 vCPU: rtmr1 is both 0505"), "{mixed}");
+    assert!(mixed.ends_with("by its events: values of two builds are mixed, or one was changed"));
+    let narrow = refused(|d| d.machines[0].events[1].digest = register(8, 32));
+    assert!(narrow.contains("event load options `panic=1`: expected 96 hexa"), "{narrow}");
     let double = refused(|d| d.machines[1].vcpus = Some(1));
     assert!(double.starts_with("sev-snp qemu EPYC-Milan 1 vCPU is both"), "{double}");
 }
@@ -167,7 +187,7 @@ fn an_rvps_message_has_lists_under_the_policys_names() {
         payload,
         serde_json::json!({
             "snp_launch_measurement": list(&[1, 2]),
-            "mr_td": list(&[3]), "rtmr_1": list(&[5]), "rtmr_2": list(&[6]),
+            "mr_td": list(&[3]), "rtmr_1": [extended(&[7])], "rtmr_2": [extended(&[8, 9])],
             "tdvfkernel": register(7, 48), "tdvfkernelparams": register(8, 48),
         })
     );
@@ -240,6 +260,7 @@ fn a_scalar_with_two_values_is_left_out_and_said() {
     let mut other = document.machines[0].clone();
     other.memory = Some(4 << 30);
     other.events[0].digest = register(0x77, 48);
+    other.registers.insert("rtmr1".to_string(), extended(&[0x77]));
     document.machines.push(other);
     let values = names::values(&document, &Settings::default()).expect("values");
     assert!(!values.content.contains_key("tdvfkernel"));
@@ -258,4 +279,35 @@ fn a_document_without_such_values_gives_no_empty_message() {
         let error = rvps::Message::sample(&values).expect_err("refused").to_string();
         assert_eq!(error, format!("mr_td: expected a value, found {hollow}"));
     }
+}
+
+#[test]
+fn a_register_with_candidates_is_left_out_and_each_form_says_so() {
+    let mut document = document();
+    let tdx = &mut document.machines[0];
+    tdx.registers.remove("rtmr1");
+    let candidate = |byte, when: &str| Candidate {
+        register: "rtmr1".to_string(),
+        when: when.to_string(),
+        value: register(byte, 48),
+    };
+    tdx.candidates = vec![candidate(5, "edk2 before 202411"), candidate(6, "edk2 202411 or later")];
+    let said = format!(
+        "rtmr1 of tdx qemu 1 vCPU is left out: it is {} with edk2 before 202411, or {} with edk2 \
+         202411 or later; measure with one of them stated",
+        register(5, 48),
+        register(6, 48)
+    );
+    for name in ["json", "rvps", "rvps-values", "corim", "table"] {
+        let emitted = emitter(name).expect(name).emit(&document, &Settings::default());
+        let Emitted { content, warnings } = emitted.expect(name);
+        assert!(warnings.contains(&said), "{name}: {warnings:?}");
+        assert!(!String::from_utf8_lossy(&content).contains("rtmr_1"), "{name}");
+    }
+    let refused = emitter("rego").expect("a form").emit(&document, &Settings::default());
+    let refused = refused.expect_err("too loose").to_string();
+    assert!(refused.contains("no rtmr_1") && refused.ends_with(&said), "{refused}");
+    document.machines[0].registers.insert("rtmr1".to_string(), extended(&[7]));
+    let both = document.to_text().expect_err("both").to_string();
+    assert!(both.ends_with("a register with a value has no candidates"), "{both}");
 }

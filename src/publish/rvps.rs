@@ -34,6 +34,8 @@ const PAUSE: Duration = Duration::from_millis(250);
 const LIMIT: usize = 16 << 20;
 /// gRPC's status of a request that the service refused (`rvps/src/server/mod.rs`).
 const ABORTED: u16 = 10;
+/// gRPC's status of a service that is not there for the moment (grpc/grpc, `doc/statuscodes.md`).
+const UNAVAILABLE: u16 = 14;
 
 fn publish(content: &Content, target: &Target) -> Result<Report> {
     let address = target.place.strip_prefix("http://").unwrap_or(&target.place);
@@ -72,19 +74,23 @@ struct Status {
 }
 
 impl Rvps {
-    /// Calls the service; once more, a limited number of times, where no whole answer came: both
-    /// calls may be repeated.
+    /// Calls the service; once more, a limited number of times, where no whole answer came or the
+    /// service asks for it: both calls may be repeated.
     fn call(&self, method: &str, text: &str) -> Result<Result<Response, Status>> {
         let request = Request { text: text.to_string() };
-        let mut pause = PAUSE;
-        for _ in 1..ATTEMPTS {
-            if let Ok(answer) = self.once(method, &request) {
-                return Ok(answer);
+        let (mut pause, mut attempt) = (PAUSE, 1);
+        loop {
+            let answer = self.once(method, &request);
+            let passing = match &answer {
+                Ok(answer) => answer.as_ref().is_err_and(|status| status.code == UNAVAILABLE),
+                Err(_) => true,
+            };
+            if !passing || attempt == ATTEMPTS {
+                return answer.with_context(|| format!("attempt {attempt}"));
             }
             thread::sleep(pause);
-            pause *= 2;
+            (pause, attempt) = (pause * 2, attempt + 1);
         }
-        self.once(method, &request)
     }
 
     fn once(&self, method: &str, request: &Request) -> Result<Result<Response, Status>> {

@@ -10,9 +10,11 @@ use prost::bytes::Bytes;
 use serde_json::{Value, json};
 
 use crate::command::run;
+use crate::service::Fault;
 
-/// Starts a service that answers one call a connection, and gives its address.
-fn start() -> String {
+/// Starts a service that answers one call a connection and meets the first connections with `faults`,
+/// and gives its address.
+fn start(faults: &'static [Fault]) -> String {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address").to_string();
     listener.set_nonblocking(true).expect("a listener");
@@ -20,11 +22,16 @@ fn start() -> String {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         runtime.expect("a runtime").block_on(async {
             let listener = tokio::net::TcpListener::from_std(listener).expect("a listener");
-            let mut values = BTreeMap::new();
+            let (mut values, mut faults) = (BTreeMap::new(), faults.iter());
             while let Ok((stream, _)) = listener.accept().await {
-                let mut connection = server::handshake(stream).await.expect("HTTP/2");
+                let fault = faults.next().copied().unwrap_or(Fault::None);
+                if fault == Fault::Reset {
+                    continue;
+                }
+                // A client that loses its patience is none of the service's business.
+                let Ok(mut connection) = server::handshake(stream).await else { continue };
                 while let Some(Ok((request, respond))) = connection.accept().await {
-                    let call = answer(request, respond, &mut values);
+                    let call = answer(request, respond, &mut values, fault);
                     tokio::pin!(call);
                     // The call waits for frames that the connection brings.
                     std::future::poll_fn(|context| {
@@ -44,7 +51,11 @@ async fn answer(
     request: http::Request<h2::RecvStream>,
     mut respond: server::SendResponse<Bytes>,
     values: &mut BTreeMap<String, Value>,
+    fault: Fault,
 ) {
+    if let Fault::Slow(milliseconds) = fault {
+        tokio::time::sleep(std::time::Duration::from_millis(milliseconds)).await;
+    }
     let path = request.uri().path().to_string();
     assert_eq!(request.headers()["content-type"], "application/grpc");
     assert_eq!(request.headers()["te"], "trailers");
@@ -61,20 +72,30 @@ async fn answer(
         other => panic!("no method {other}"),
     };
     let head = http::Response::builder().header("content-type", "application/grpc").body(());
-    let mut stream = respond.send_response(head.expect("a head"), false).expect("a stream");
+    let Ok(mut stream) = respond.send_response(head.expect("a head"), false) else { return };
     let mut trailers = http::HeaderMap::new();
-    match result {
-        Ok(text) => {
+    match (fault, result) {
+        // gRPC's own status: 14, unavailable; 2, unknown.
+        (Fault::Status(code), _) => {
+            trailers.insert("grpc-status", code.into());
+            trailers.insert("grpc-message", "not%20now".parse().expect("a value"));
+        }
+        // A frame that says more than it brings, and no status.
+        (Fault::Truncated, _) => {
+            stream.send_data(Bytes::from_static(&[0, 0, 0, 0, 9, 0x0a]), true).expect("data");
+            return;
+        }
+        (_, Ok(text)) => {
             let message = text.map_or_else(Vec::new, |text| field(&text));
             stream.send_data(frame(&message), false).expect("data");
             trailers.insert("grpc-status", "0".parse().expect("a value"));
         }
-        Err(why) => {
+        (_, Err(why)) => {
             trailers.insert("grpc-status", "10".parse().expect("a value"));
             trailers.insert("grpc-message", why.replace(' ', "%20").parse().expect("a value"));
         }
     }
-    stream.send_trailers(trailers).expect("trailers");
+    stream.send_trailers(trailers).ok();
 }
 
 fn register(text: &str, values: &mut BTreeMap<String, Value>) -> Result<(), String> {
@@ -135,7 +156,7 @@ fn document(dir: &std::path::Path) -> String {
 #[test]
 fn values_are_registered_read_back_and_not_sent_twice() {
     let dir = tempfile::tempdir().expect("a directory");
-    let (from, place) = (document(dir.path()), start());
+    let (from, place) = (document(dir.path()), start(&[]));
     let publish = |more: &[&str]| {
         run(&[&["publish", &from, "--to", "rvps", "--place", &place][..], more].concat())
     };
@@ -158,4 +179,48 @@ fn a_place_without_the_service_is_named() {
     assert_eq!(code, 2);
     assert!(stderr.contains("RVPS at 127.0.0.1:1, QueryReferenceValue"), "{stderr}");
     assert!(stderr.contains("cannot connect"), "{stderr}");
+}
+
+#[test]
+fn passing_faults_are_overcome_and_lasting_ones_named() {
+    use Fault::{Reset, Slow, Status, Truncated};
+    let dir = tempfile::tempdir().expect("a directory");
+    let from = document(dir.path());
+    let publish = |faults, patience| {
+        let place = start(faults);
+        run(&["publish", &from, "--to", "rvps", "--place", &place, "--patience", patience])
+    };
+    for faults in [
+        &[Reset, Reset][..],
+        &[Truncated, Fault::None, Truncated],
+        &[Status(14), Status(14), Fault::None, Status(14)],
+        &[Slow(300)],
+    ] {
+        let (code, stdout, stderr) = publish(faults, "10");
+        assert_eq!((code, stderr.as_str()), (0, ""), "{stdout}");
+        assert!(stdout.starts_with("written    snp_launch_measurement"), "{stdout}");
+    }
+    for (faults, patience, why) in [
+        (&[Reset; 3][..], "10", "attempt 3"),
+        (&[Truncated; 3], "10", "ended before its status"),
+        (&[Status(14); 3], "10", "not now (14)"),
+        (&[Status(2)], "10", "not now (2)"),
+        (&[Slow(5000); 3], "1", "no answer within 1 s"),
+    ] {
+        let (code, stdout, stderr) = publish(faults, patience);
+        assert_eq!((code, stdout.as_str()), (2, ""), "{stderr}");
+        assert!(stderr.contains(why), "{stderr}");
+    }
+}
+
+#[test]
+fn what_a_refused_message_leaves_behind_is_told() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (from, place) = (document(dir.path()), start(&[]));
+    let forms = ["--form", "rvps,rvps-uri", "--release", "v1"];
+    let to = ["publish", &from, "--to", "rvps", "--place", &place];
+    let (code, stdout, _) = run(&[&to[..], &forms].concat());
+    assert_eq!(code, 1);
+    assert!(stdout.contains("written    snp_launch_measurement"), "{stdout}");
+    assert!(stdout.ends_with("1 written, 0 unchanged, 1 not there\n"), "{stdout}");
 }

@@ -6,9 +6,9 @@ use alloc::borrow::Cow;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use crate::format::efi;
 use crate::format::eventlog::EV_EVENT_TAG;
-use crate::measure::Vmm;
+use crate::format::{bzimage, efi};
+use crate::measure::{Guest, Vmm};
 use crate::measure::event::{Banks, Step};
 
 /// Header of the boot protocol: signature, and the fields that matter.
@@ -40,6 +40,25 @@ pub fn load_options(banks: &Banks, text: &str) -> Step {
 /// The RAM disk as the stub loads it.
 pub fn initrd(banks: &Banks, bytes: &[u8]) -> Step {
     banks.step(9, EV_EVENT_TAG, "Linux initrd", bytes)
+}
+
+/// Why a VMM would not boot the kernel of `guest` directly, or not with its command line. Its digest
+/// is that of the bytes all the same.
+pub fn doubts(guest: &Guest<'_>) -> Vec<String> {
+    let Some(kernel) = guest.kernel else { return Vec::new() };
+    let length = guest.cmdline.map_or(0, str::len);
+    match bzimage::parse(kernel) {
+        Ok(header) if header.cmdline_size as usize >= length => Vec::new(),
+        Ok(header) => alloc::vec![alloc::format!(
+            "the command line has {length} bytes, this kernel takes {}: it would not see the rest",
+            header.cmdline_size
+        )],
+        // UKIs and other EFI images begin as every PE image does.
+        Err(_) if kernel.starts_with(b"MZ") => Vec::new(),
+        Err(error) => alloc::vec![alloc::format!(
+            "the kernel is neither a bzImage nor an EFI image, so no VMM boots it: {error}"
+        )],
+    }
 }
 
 /// Version of a bzImage, as in `uname -r`.
@@ -144,6 +163,21 @@ mod tests {
         kernel[KERNEL_VERSION + 1] = 3;
         kernel[0x500..0x508].copy_from_slice(b"6.12.1 #");
         kernel
+    }
+
+    #[test]
+    fn what_no_vmm_boots_is_doubted() {
+        let mut kernel = kernel();
+        kernel[0x1fe..0x200].copy_from_slice(&[0x55, 0xaa]);
+        kernel[0x238..0x23c].copy_from_slice(&2047u32.to_le_bytes());
+        let doubts = |kernel: &[u8], cmdline: &str| {
+            let (kernel, cmdline) = (Some(kernel), Some(cmdline));
+            doubts(&Guest { kernel, cmdline, ..Guest::default() }).concat()
+        };
+        assert_eq!(doubts(&kernel, &"a".repeat(2047)), "");
+        assert!(doubts(&kernel, &"a".repeat(2048)).contains("2048 bytes, this kernel takes 2047"));
+        assert_eq!(doubts(b"MZ", ""), "");
+        assert!(doubts(b"\x7fELF", "").contains("neither a bzImage nor an EFI image"));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use memchr::memmem;
 
 use super::vmm::sev::Launch;
 use super::vmm::{Effect, Epoch, Profile, profile};
-use super::{Error, Guest, Machine, Result};
+use super::{Error, Guest, Machine, Result, linux};
 use crate::digest::Sha384;
 use crate::format::ovmf::{Kind, RESET_BLOCK, SevMetadata, has_table, lone_reset_block, table_end};
 use crate::format::{self, fv};
@@ -166,6 +166,7 @@ pub fn doubts(tee: &str, guest: &Guest<'_>, metadata: &SevMetadata) -> Vec<Strin
         ));
     }
     doubts.extend(flash_doubts(tee, guest));
+    doubts.extend(linux::doubts(guest));
     doubts
 }
 

@@ -21,7 +21,7 @@ use crate::measure::uefi::{Boot, Epoch, Trust};
 use crate::measure::vmm::tdvf::{Order, gce, hand_off};
 use crate::measure::{
     Candidate, Confidence, Error, File, Guest, Machine, Measurement, Register, Result, Tee,
-    initdata,
+    initdata, linux,
 };
 
 /// Initdata of Confidential Containers.
@@ -102,6 +102,7 @@ fn expect(guest: &Guest<'_>, machines: &[Machine]) -> Result<Vec<Measurement>> {
                 let boot = boots.iter_mut().find(|(known, _)| *known == epoch);
                 if let Some((_, boot)) = boot {
                     run_time(boot, &sections, machine, &mut found)?;
+                    found.warnings.extend(linux::doubts(guest));
                     fw_cfg = boot.firmware.epoch.fw_cfg;
                 }
             }

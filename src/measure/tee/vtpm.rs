@@ -10,7 +10,7 @@ use crate::measure::event::{self, Step};
 use crate::measure::guest::{CMDLINE, DISK, FIRMWARE, INITRD, KERNEL, VARS};
 use crate::measure::machine::{Kind, MEMORY, Setting, VCPUS};
 use crate::measure::uefi::{Boot, Trust};
-use crate::measure::{Confidence, File, Guest, Machine, Measurement, Result, Tee};
+use crate::measure::{Confidence, File, Guest, Machine, Measurement, Result, Tee, linux};
 
 /// Files of fw_cfg: ACPI tables, boot order and SMBIOS, for one machine or several.
 pub const ACPI: File = File {
@@ -77,6 +77,7 @@ fn expect(guest: &Guest<'_>, machines: &[Machine]) -> Result<Vec<Measurement>> {
         let folded = event::fold(&steps, bank(machine), PCRS, register);
         let mut warnings = notes(boot);
         warnings.extend(folded.warnings);
+        warnings.extend(linux::doubts(guest));
         found.push(Measurement {
             registers: folded.registers,
             parts: vec![],

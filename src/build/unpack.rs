@@ -8,7 +8,6 @@ use std::io::Read as _;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
-use globset::GlobSet;
 use rayon::prelude::*;
 
 use super::codec;
@@ -45,7 +44,7 @@ pub fn unpack<P: Sync>(
 ) -> Result<Tree> {
     let unpacked = packages.par_iter().map(|package| {
         let bytes = read(&package.place).with_context(|| format!("package {}", package.name))?;
-        members(&package.name, &bytes, &globs::set(&package.only)?)
+        members(&package.name, &bytes, &package.only)
     });
     let mut unpacked: Vec<Contents> = unpacked.collect::<Result<_>>()?;
     // The order in which packages are named must not show in the tree.
@@ -68,24 +67,30 @@ enum Member {
 }
 
 /// Reads one package.
-fn members(name: &str, bytes: &[u8], only: &Option<GlobSet>) -> Result<Contents> {
+fn members(name: &str, bytes: &[u8], only: &[String]) -> Result<Contents> {
     let context = || format!("package {name}");
     let parts = deb::parse(bytes).with_context(context)?;
     let data = tree_of(bytes, &parts.data).with_context(context)?;
     let entries = tar::parse(&data).with_context(context)?;
     let control = control(bytes, &parts.control).with_context(context)?;
     let name: Arc<str> = Arc::from(name);
+    let globs = globs::set(only)?;
+    let mut idle: BTreeSet<usize> = (0..only.len()).collect();
     let mut members = Vec::new();
     for entry in entries {
         let context = || format!("package {name}, member `{}`", entry.path);
         let path = confine(&entry.path).with_context(context)?;
-        let taken = only.as_ref().is_none_or(|only| only.is_match(&path));
-        if !path.is_empty() && taken {
+        let matched = globs.as_ref().map(|globs| globs.matches(&path));
+        idle.retain(|glob| !matched.iter().flatten().any(|found| found == glob));
+        if !path.is_empty() && matched.is_none_or(|globs| !globs.is_empty()) {
             let member = member(&path, &entry, &data, &name).with_context(context)?;
             members.push((path, member));
         }
     }
-    if only.is_some() {
+    if let Some(glob) = idle.first().and_then(|glob| only.get(*glob)) {
+        bail!("`{glob}` of the package {name} matches no file in it");
+    }
+    if globs.is_some() {
         detach(&mut members, &data);
     }
     Ok(Contents { name, replaces: replaces(&control), members })

@@ -8,8 +8,8 @@ use alloc::vec::Vec;
 
 use crate::format::eventlog::EV_EVENT_TAG;
 use crate::format::{bzimage, efi};
-use crate::measure::{Guest, Vmm};
 use crate::measure::event::{Banks, Step};
+use crate::measure::{Guest, Vmm};
 
 /// Header of the boot protocol: signature, and the fields that matter.
 const SIGNATURE: (usize, &[u8]) = (0x202, b"HdrS");

@@ -144,6 +144,9 @@ fn only_takes_files_and_no_more() {
     given[0].only = vec!["/usr/bin/a".into()];
     let tree = unpack(&given, |bytes| Ok(bytes.clone())).unwrap();
     assert_eq!(listing(&tree), ["usr", "usr/bin", "usr/bin/a = 1"]);
+    given[0].only.push("/usr/sbin/*".into());
+    let error = unpack(&given, |bytes| Ok(bytes.clone())).unwrap_err();
+    assert_eq!(error.to_string(), "`/usr/sbin/*` of the package p matches no file in it");
 }
 
 #[test]

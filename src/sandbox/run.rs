@@ -241,12 +241,18 @@ const FORBIDDING: &[(&str, &str, &str)] = &[
     ),
 ];
 
-/// Adds what to do, where a setting of this kernel explains the failure.
+/// What forbids them without a setting of the kernel that tells.
+const REFUSED: &str = "the sandbox could not be set up: new namespaces are not permitted, as in most \
+                       containers; start that with `--security-opt seccomp=unconfined`";
+
+/// Adds what to do, where a setting of this kernel or its refusal explains the failure.
 fn explain(error: anyhow::Error) -> anyhow::Error {
     let reads = |file: &str| fs::read_to_string(file).unwrap_or_default();
     let advice = FORBIDDING.iter().find(|(file, value, _)| reads(file).trim() == *value);
+    let refused = format!("{error:#}").contains("namespaces were refused: Operation not permitted");
     match advice {
         Some((_, _, advice)) => error.context(*advice),
+        None if refused => error.context(REFUSED),
         None => error.context("the sandbox could not be set up"),
     }
 }

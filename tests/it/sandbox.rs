@@ -245,3 +245,25 @@ fn it_works_for_an_ordinary_user_too() {
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(text.contains("test sandbox::a_hostile_build_is_held ... ok"), "{text}");
 }
+
+/// What this machine may forbid is forbidden inside a namespace, where the test starts itself again.
+#[test]
+fn where_namespaces_are_forbidden_the_remedy_is_said() {
+    let mut again = Command::new("/usr/bin/unshare");
+    let script = "echo 0 > /proc/sys/user/max_user_namespaces && exec \"$0\" \"$@\"";
+    again.args(["--user", "--map-root-user", "/bin/sh", "-c", script]);
+    again.arg(std::env::current_exe().expect("this test"));
+    again.args(["sandbox::inside_of_that", "--exact", "--ignored", "--nocapture"]);
+    let output = again.run().unwrap_or_else(|error| panic!("{error:#}"));
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.contains("`sysctl -w user.max_user_namespaces=10000`"), "{text}");
+}
+
+#[test]
+#[ignore = "only where user namespaces are forbidden: the test above runs it there"]
+fn inside_of_that() {
+    let (root, log) = (root(), tempfile::NamedTempFile::new().expect("file"));
+    let spec = Spec::new(root.path().into(), vec!["/bin/true".into()]);
+    let error = Sandbox::new(program()).run(&spec, log.path()).expect_err("forbidden");
+    println!("{error:#}");
+}

@@ -30,8 +30,10 @@ struct Written<'a> {
 
 impl New {
     pub(super) fn run(self, session: &Session) -> Outcome {
-        let text = recipe::template(&self.name).map_err(|what| Failure::usage(anyhow!(what)))?;
-        let path = self.out.join(format!("{}.yaml", self.name));
+        // Who names the file means the guest.
+        let name = self.name.strip_suffix(".yaml").unwrap_or(&self.name);
+        let text = recipe::template(name).map_err(|what| Failure::usage(anyhow!(what)))?;
+        let path = self.out.join(format!("{name}.yaml"));
         write(&path, &text)?;
         session.output.answer(&Written { recipe: &path }, || {
             let path = path.display();

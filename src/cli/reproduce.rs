@@ -26,8 +26,9 @@ const OTHER_FILE_SYSTEM: &str = "/dev/shm";
 /// Build a recipe again, with everything varied that must not matter, and compare every bit
 ///
 /// The second build has another path, depth, user, umask, time zone, locale, host name, clock,
-/// number of CPUs, order of files, file system and environment; every step runs again. Exit code 0
-/// only if all artifacts are equal.
+/// number of CPUs, order of files, file system and environment; every step runs again. With
+/// --against that is the only one, and somebody else's is the first. Exit code 0 only if all
+/// artifacts are equal.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:
   guestsmith reproduce recipes/quickstart.yaml")]
@@ -111,13 +112,18 @@ impl Build<'_> {
         let builder = Builder { variation, ..builder };
         Ok(artifacts::build(inputs, self.session.host(), &builder)?)
     }
+
+    /// Every step anew, with everything varied that must not matter.
+    fn varied(&self) -> Result<Artifacts, Failure> {
+        let place = Path::new(OTHER_FILE_SYSTEM);
+        let place = place.is_dir().then(|| place.to_path_buf());
+        self.run(1, Variation::everything(place))
+    }
 }
 
 fn twice(build: &Build<'_>) -> Result<Vec<Compared>, Failure> {
     let first = build.run(environment::threads(), Variation::none())?;
-    let place = Path::new(OTHER_FILE_SYSTEM);
-    let place = place.is_dir().then(|| place.to_path_buf());
-    let second = build.run(1, Variation::everything(place))?;
+    let second = build.varied()?;
     let second = direct::files(&second);
     let compare = |(name, bytes): (&String, &&[u8])| {
         let other = second.get(name).copied().unwrap_or_default();
@@ -131,12 +137,12 @@ fn compared(name: &str, bytes: &[u8], difference: Option<Difference>) -> Compare
     Compared { name: name.into(), sha256, equal: difference.is_none(), difference }
 }
 
-/// This build against the files of `dir`; where only the manifest is there, against its digests.
+/// A varied build against the files of `dir`; where only the manifest is there, against its digests.
 fn against(build: &Build<'_>, dir: &Path) -> Result<Vec<Compared>, Failure> {
     let manifest = output::read(dir).with_context(|| {
         format!("{} has no {}: it is no output of a build", dir.display(), output::MANIFEST)
     })?;
-    let ours = build.run(environment::threads(), Variation::none())?;
+    let ours = build.varied()?;
     let files = direct::files(&ours);
     let mut compared_files = Vec::new();
     for (name, bytes) in &files {

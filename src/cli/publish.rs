@@ -137,7 +137,8 @@ impl Publish {
         let text = fs::read_to_string(policy).with_context(|| format!("cannot read {name}"))?;
         let held = self.held.as_deref().map(super::emit::values).transpose()?;
         let (document, settings) = (&content.document, &content.settings);
-        let findings = check_policy(&text, document, settings, held.as_ref())?;
+        let findings = check_policy(&text, document, settings, held.as_ref())
+            .with_context(|| format!("cannot evaluate {name}"))?;
         if findings.is_empty() {
             let why = "no machine reports claims that the policies know, or its platform's values \
                        were not supplied";

@@ -53,6 +53,7 @@ hardware := 2 if {
 
 configuration := 2 if {
 	input.tdx.td_attributes.debug == false
+	# input.tdx.quote.body.mr_seam in query_reference_value("mr_seam")
 	input.tdx.quote.body.xfam in query_reference_value("xfam")
 }
 

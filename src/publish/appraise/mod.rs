@@ -86,10 +86,11 @@ pub fn check_policy(
     let ours = names::values(document, settings)?.content;
     let ours: Values = ours.into_iter().map(|(name, value)| (name.to_string(), value)).collect();
     let values = held.unwrap_or(&ours);
+    let stated = without_comments(policy);
     let mut findings = Vec::new();
     for machine in &document.machines {
         for tee in tees(machine, values) {
-            findings.push(Case { policy, machine, tee, values }.finding()?);
+            findings.push(Case { policy, stated: &stated, machine, tee, values }.finding()?);
         }
     }
     Ok(findings)
@@ -117,6 +118,8 @@ fn tees(machine: &Machine, values: &Values) -> Vec<&'static str> {
 /// One machine under one policy.
 struct Case<'a> {
     policy: &'a str,
+    /// The policy without its comments.
+    stated: &'a str,
     machine: &'a Machine,
     tee: &'static str,
     values: &'a Values,
@@ -127,7 +130,7 @@ impl Case<'_> {
         let appraisal = self.appraise(None)?;
         let affirming = appraisal == self.wanted();
         let mut problems = Vec::new();
-        for name in asked(self.tee, self.policy) {
+        for name in asked(self.tee, self.stated) {
             problems.extend(self.problem(name, affirming)?);
         }
         if !affirming && problems.is_empty() {
@@ -172,7 +175,7 @@ impl Case<'_> {
         let Some(value) = self.values.get(label) else {
             return Ok(Some(format!("{label} is missing")));
         };
-        let shape = compared(self.policy, label).unwrap_or(name.shape);
+        let shape = compared(self.stated, label).unwrap_or(name.shape);
         if let Some(why) = names::fault(name, shape, value) {
             return Ok(Some(format!("{label} has {why}")));
         }
@@ -185,6 +188,26 @@ impl Case<'_> {
         let lacks = self.claim(name).is_some_and(|claim| !holds(&claim));
         Ok(lacks.then(|| format!("{label} lacks what this machine reports")))
     }
+}
+
+/// The policy without its comments, in which trustee keeps rules of former releases. A `#` in a
+/// string begins none.
+fn without_comments(policy: &str) -> String {
+    let code = |line: &str| {
+        let (mut quote, mut escaped) = (None, false);
+        let start = line.char_indices().find(|(_, c)| {
+            match (quote, *c) {
+                (None, '#') => return true,
+                (None, '"' | '`') => quote = Some(*c),
+                (Some(open), close) if open == close && !escaped => quote = None,
+                _ => {}
+            }
+            escaped = *c == '\\' && quote == Some('"') && !escaped;
+            false
+        });
+        start.and_then(|(at, _)| line.get(..at)).unwrap_or(line).to_string() + "\n"
+    };
+    policy.lines().map(code).collect()
 }
 
 /// How `policy` compares with the value called `name`, as far as its text tells.
@@ -225,5 +248,17 @@ fn another(value: &Value) -> Value {
         Value::Number(number) => json!(number.as_u64().unwrap_or_default() + 1),
         Value::String(text) => json!(format!("{text}0")),
         other => other.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_comments;
+
+    #[test]
+    fn comments_go_and_strings_stay() {
+        let policy =
+            "a # b\n\t# query_reference_value(\"mr_seam\")\nx == \"a#b\\\"#\" # c\n`#\"` # d\n";
+        assert_eq!(without_comments(policy), "a \n\t\nx == \"a#b\\\"#\" \n`#\"` \n");
     }
 }

@@ -9,14 +9,15 @@ use crate::verify::{evidence, inspect};
 
 /// Tell what a file is and what is in it
 ///
-/// Formats are recognised by content: firmware, kernels, unified kernel images, initrds, IGVM
-/// files, reports and quotes, event logs, reference values.
+/// Formats are recognised by content: firmware, kernels with their configuration, unified kernel
+/// images, initrds, IGVM files, reports and quotes, event logs, reference values, CoRIMs. A directory
+/// must be a release bundle.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:
   guestsmith inspect reference-values.json
   guestsmith inspect ccel.bin --report quote.bin     # exit code 1 if the log is not the quote's")]
 pub(super) struct Inspect {
-    /// The file
+    /// The file, or the directory of a bundle
     file: PathBuf,
     /// The TDX quote or TDREPORT that an event log belongs to: the log must lead to its registers
     #[arg(long, value_name = "FILE")]
@@ -26,6 +27,14 @@ pub(super) struct Inspect {
 impl Inspect {
     pub(super) fn run(self, session: &Session) -> Outcome {
         let name = self.file.display();
+        if self.file.is_dir() {
+            let found = inspect::directory(&self.file);
+            let found = found.with_context(|| format!("cannot inspect {name}"))?;
+            session
+                .output
+                .answer(&found, || format!("{name}: {}\n{}", found.about, found.facts.text()))?;
+            return Ok(Answer::Yes);
+        }
         let bytes = read(&self.file)?;
         let mut found =
             inspect::inspect(&bytes).with_context(|| format!("cannot inspect {name}"))?;

@@ -69,7 +69,7 @@ struct Told {
 
 impl Verify {
     pub(super) fn run(self, session: &Session) -> Outcome {
-        let Verdict { files, signed, problems } =
+        let Verdict { files, signed, problems, .. } =
             verify_bundle(&self.bundle, self.public_key()?.as_ref())?;
         let mut told = Told { files, signed, problems, ..Told::default() };
         if self.key.is_none() {

@@ -8,6 +8,9 @@ use super::{Error, Reader, Result};
 const BOOT_FLAG: usize = 0x1fe;
 const MAGIC: usize = 0x202;
 const CMDLINE_SIZE: usize = 0x238;
+/// Offset of the number of set-up sectors, and of the payload's offset and length.
+const SETUP_SECTORS: usize = 0x1f1;
+const PAYLOAD: usize = 0x248;
 /// Longest command line of protocols before 2.06, which do not state it.
 const OLD_CMDLINE_SIZE: u32 = 255;
 
@@ -46,6 +49,27 @@ pub fn parse(bytes: &[u8]) -> Result<Header> {
     Ok(Header { protocol, cmdline_size })
 }
 
+/// The compressed kernel in the image (`payload_offset` and `payload_length`, protocol 2.08).
+///
+/// # Errors
+/// It does not lie in the image.
+pub fn payload(bytes: &[u8]) -> Result<Option<&[u8]>> {
+    const WHAT: &str = "payload of kernel image";
+    if parse(bytes)?.protocol < 0x0208 {
+        return Ok(None);
+    }
+    // The protected-mode code starts behind the boot sector and the set-up sectors, of which 0
+    // stands for 4.
+    let sectors = match Reader::at(bytes, SETUP_SECTORS).u8("number of set-up sectors")? {
+        0 => 4,
+        sectors => usize::from(sectors),
+    };
+    let mut reader = Reader::at(bytes, PAYLOAD);
+    let (offset, length) = (reader.u32(WHAT)? as usize, reader.u32(WHAT)? as usize);
+    let start = ((sectors + 1) * 512).saturating_add(offset);
+    Reader::at(bytes, start).take(length, WHAT).map(Some)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -66,6 +90,19 @@ mod tests {
         let header = parse(&image(0x020f, 2047)).unwrap();
         assert_eq!(header, Header { protocol: 0x020f, cmdline_size: 2047 });
         assert_eq!(parse(&image(0x0205, 2047)).unwrap().cmdline_size, 255);
+    }
+
+    #[test]
+    fn the_payload_lies_behind_the_set_up_code() {
+        let mut bytes = image(0x020f, 2047);
+        bytes.resize(1024 + 16 + 4, 0);
+        bytes[SETUP_SECTORS] = 1;
+        bytes[PAYLOAD..PAYLOAD + 8].copy_from_slice(&[16, 0, 0, 0, 4, 0, 0, 0]);
+        bytes[1040..].copy_from_slice(b"data");
+        assert_eq!(payload(&bytes), Ok(Some(&b"data"[..])));
+        bytes[PAYLOAD + 7] = 0x80;
+        let error = payload(&bytes).unwrap_err().to_string();
+        assert!(error.contains("payload of kernel image at byte offset 0x410"), "{error}");
     }
 
     #[test]

@@ -72,6 +72,9 @@ pub(super) fn artifact(dir: &Path, artifact: &Artifact) -> Result<Vec<u8>> {
 pub struct Verdict {
     /// Files that are what the checksums say.
     pub files: usize,
+    /// Files that the checksums name, as far as they are there.
+    #[serde(skip)]
+    pub names: Vec<String>,
     /// Whether the signature was checked with a key.
     pub signed: bool,
     /// What is wrong; nothing if the bundle is good.
@@ -123,6 +126,7 @@ fn check_sums(dir: &Path, sums: &[u8], verdict: &mut Verdict) -> Result<()> {
             bail!("{SUMS}: {name} points out of the bundle");
         }
         listed.push(name.into());
+        verdict.names.extend(dir.join(name).is_file().then(|| name.to_string()));
         match fs::read(dir.join(name)) {
             Ok(bytes) if Sha256::of(&bytes).to_string() == digest => verdict.files += 1,
             Ok(_) => verdict.problems.push(format!("{name} was changed")),

@@ -24,7 +24,7 @@ use crate::measure::machine::{CPU, CPU_SIGNATURE, Kind, VCPUS};
 use crate::measure::vmm::HOST_KERNEL;
 use crate::measure::vmm::sev::{self, Launch, Rdx};
 use crate::measure::{
-    Confidence, Error, Guest, Machine, Measurement, Register, Result, Setting, Tee, ovmf,
+    Confidence, Error, Guest, Machine, Measurement, Register, Result, Setting, Tee, Vmm, ovmf,
 };
 
 /// The row.
@@ -164,6 +164,7 @@ fn expect(guest: &Guest<'_>, machines: &[Machine]) -> Result<Vec<Measurement>> {
     }
     let prepared = Prepared::of(guest)?;
     let mut sections = BTreeMap::new();
+    let mut seeds = BTreeMap::new();
     let mut chains: BTreeMap<Seed, Vec<Sha384>> = BTreeMap::new();
     let one = |machine: &Machine| {
         let launch = ovmf::launch(TEE.name, machine)?;
@@ -176,7 +177,11 @@ fn expect(guest: &Guest<'_>, machines: &[Machine]) -> Result<Vec<Measurement>> {
                 before
             }
         };
-        let seed = prepared.seed(launch, before, machine)?;
+        let state = state(launch, machine);
+        let seed = match seeds.get(&state) {
+            Some(seed) => *seed,
+            None => *seeds.entry(state).or_insert(prepared.seed(launch, before, machine)?),
+        };
         let chain = chains.entry(seed).or_default();
         match chain.last() {
             None => chain.extend(seed.digests().take(vcpus)),
@@ -189,6 +194,14 @@ fn expect(guest: &Guest<'_>, machines: &[Machine]) -> Result<Vec<Measurement>> {
         Ok(measurement(&prepared, seed, chain[vcpus - 1], machine))
     };
     machines.iter().map(one).collect()
+}
+
+/// What decides VMSAs beside the firmware; two of them are hashed for each.
+type State = (Vmm, (u32, u16), Option<u32>, Option<u64>);
+
+fn state(launch: &Launch, machine: &Machine) -> State {
+    let signature = machine.cpu.as_ref().map(|cpu| cpu.signature);
+    (machine.vmm.clone(), launch.fpu, signature, machine.number(GUEST_FEATURES.name))
 }
 
 fn measurement(

@@ -27,7 +27,8 @@ fn is_cpio(bytes: &[u8]) -> bool {
     bytes.starts_with(b"070701") || bytes.starts_with(b"070702")
 }
 
-fn compression(bytes: &[u8]) -> Option<Compression> {
+/// How `bytes` are compressed, by their magic number.
+pub(super) fn compression(bytes: &[u8]) -> Option<Compression> {
     MAGICS.iter().find(|(magic, _)| bytes.starts_with(magic)).map(|(_, compression)| *compression)
 }
 

@@ -20,7 +20,8 @@ pub(super) fn inspect(bytes: &[u8]) -> anyhow::Result<Facts> {
         .with("boot_protocol", protocol)
         .with("longest_cmdline", header.cmdline_size)
         .with("sha256", Sha256::of(bytes).to_string())
-        .with_some("authenticode_sha384", authenticode))
+        .with_some("authenticode_sha384", authenticode)
+        .with_some("configuration", super::kconfig::configuration(bytes)))
 }
 
 /// The version text: `kernel_version` at 0x20e points to it, less 0x200 (Linux

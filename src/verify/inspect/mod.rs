@@ -1,6 +1,8 @@
 //! What is this file? Formats recognised by content, one file and one row each.
 
 mod azure;
+mod bundle;
+mod corim;
 mod device_tree;
 mod document;
 mod enclave;
@@ -10,6 +12,7 @@ mod facts;
 mod firmware;
 mod igvm;
 pub(crate) mod initrd;
+mod kconfig;
 mod kernel;
 mod lock;
 mod pe;
@@ -22,6 +25,7 @@ pub(crate) mod tdx;
 use anyhow::Context as _;
 use serde::Serialize;
 
+pub use bundle::directory;
 pub use facts::{Fact, Facts};
 
 /// A format that can be looked into.
@@ -127,6 +131,12 @@ pub const INSPECTORS: &[Inspector] = &[
         about: "attestation evidence in JSON",
         is: crate::verify::evidence::is_json_evidence,
         inspect: evidence::inspect,
+    },
+    Inspector {
+        name: "corim",
+        about: "CoRIM (concise reference integrity manifest)",
+        is: corim::is_corim,
+        inspect: corim::inspect,
     },
     Inspector {
         name: "signed-claims",

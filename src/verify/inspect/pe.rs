@@ -43,5 +43,6 @@ fn one(pe: &Pe<'_>, section: &Section) -> anyhow::Result<Fact> {
     let text = TEXTS
         .contains(&section.name.as_str())
         .then(|| String::from_utf8_lossy(&contents).trim_end_matches(['\0', '\n']).to_string());
-    Ok(facts.with_some("text", text).into())
+    let kernel = (section.name == ".linux").then(|| super::kernel::inspect(&contents).ok());
+    Ok(facts.with_some("text", text).with_some("kernel", kernel.flatten()).into())
 }

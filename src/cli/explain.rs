@@ -350,7 +350,10 @@ fn from_log(log: &LogAnswer) -> Vec<String> {
     let mut lines = Vec::new();
     for difference in &log.differences {
         let place = format!("{} event {}", difference.register, difference.position);
-        lines.push(format!("cause: {} ({place})", difference.input));
+        lines.push(match &difference.cause {
+            Some(cause) => format!("cause: {} ({place})", cause.what),
+            None => format!("cause: {} ({place})", difference.input),
+        });
         for (word, event) in [("expected", &difference.expected), ("found   ", &difference.found)] {
             lines.push(match event {
                 Some(e) => format!("  {word} {} {:?} {}", e.kind, e.what, e.digest),

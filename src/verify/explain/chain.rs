@@ -5,7 +5,7 @@ use super::cmdline;
 use super::deviation::{Deviation, cost};
 use super::guests::Alternatives;
 use super::search::{Found, Question, Search};
-use crate::digest::unhex;
+use crate::digest::{hex, unhex};
 use crate::format::eventlog::{self, Algorithm};
 use crate::format::{efi, pe::Pe};
 use crate::measure::linux;
@@ -44,6 +44,47 @@ pub(super) fn search(question: &Question<'_>, alternatives: &Alternatives) -> Se
         }));
     }
     all
+}
+
+/// What one event may be instead that gives just what the log has in its place, the likeliest.
+pub(super) fn instead(
+    question: &Question<'_>,
+    alternatives: &Alternatives,
+    expected: &Event,
+    found: Option<&Event>,
+) -> Option<Deviation> {
+    let banks = Algorithm::ALL.into_iter();
+    let bank = banks.into_iter().find(|bank| 2 * bank.width() == expected.digest.len())?;
+    let all = every(question, alternatives, &[expected], bank);
+    let gives = |one: &Instead| match (&one.digest, found) {
+        (Some(digest), Some(found)) => hex(digest) == found.digest,
+        (None, None) => true,
+        _ => false,
+    };
+    let fitting = all.into_iter().filter(gives).map(|one| one.deviation);
+    fitting.min_by_key(|deviation| deviation.cost).or_else(|| {
+        let text = load_options(&expected.what)?;
+        let is = |line: &str| found.is_some_and(|f| hex(&options_digest(bank, line)) == f.digest);
+        both(text).find(|(line, _)| is(line)).map(|(_, deviation)| deviation)
+    })
+}
+
+/// Load options that have the RAM disk named at another place, and another command line as well.
+fn both(text: &str) -> impl Iterator<Item = (String, Deviation)> {
+    let (form, line) = form_of(text);
+    let lines = cmdline::variants(line);
+    let others = FORMS.iter().enumerate().filter(move |(other, _)| *other != form);
+    others.flat_map(move |(other, wrap)| {
+        let one = |(line, deviation): &(String, Deviation)| {
+            let what = format!("{}, and {}", elsewhere(other), deviation.what);
+            (wrap(line), Deviation::new("cmdline", cost::VMM + deviation.cost, what))
+        };
+        lines.iter().map(one).collect::<Vec<_>>()
+    })
+}
+
+fn options_digest(bank: Algorithm, line: &str) -> Vec<u8> {
+    bank.digest([&[efi::wide(line), vec![0, 0]].concat()[..]])
 }
 
 /// The expected events of one register, and the value that was reported instead of theirs.
@@ -102,8 +143,7 @@ fn every(
         };
         if let Some(text) = load_options(&expected.what) {
             for (line, deviation) in options(text) {
-                let bytes = [efi::wide(&line), vec![0, 0]].concat();
-                add(Some(bank.digest([&bytes[..]])), deviation);
+                add(Some(options_digest(bank, &line)), deviation);
             }
         } else if expected.what.contains("Linux initrd") {
             for (other, deviation) in alternatives.of("initrd") {
@@ -123,30 +163,37 @@ fn load_options(what: &str) -> Option<&str> {
     what.strip_prefix("load options `")?.strip_suffix('`')
 }
 
-/// Load options with another command line, or with the RAM disk named at another place.
-fn options(text: &str) -> Vec<(String, Deviation)> {
-    let forms: [fn(&str) -> String; 3] = [
-        |line| format!("{PREFIX}{line}"),
-        |line| format!("{line}{SUFFIX}"),
-        |line| line.to_string(),
-    ];
-    let (form, line) = match (text.strip_prefix(PREFIX), text.strip_suffix(SUFFIX)) {
+/// Forms of load options: with the RAM disk named before, behind, and not at all.
+const FORMS: [fn(&str) -> String; 3] =
+    [|line| format!("{PREFIX}{line}"), |line| format!("{line}{SUFFIX}"), |line| line.to_string()];
+
+/// Which form load options have, and the command line in them.
+fn form_of(text: &str) -> (usize, &str) {
+    match (text.strip_prefix(PREFIX), text.strip_suffix(SUFFIX)) {
         (Some(line), _) => (0, line),
         (None, Some(line)) => (1, line),
         (None, None) => (2, text),
-    };
+    }
+}
+
+fn elsewhere(form: usize) -> String {
     const PLACES: [&str; 3] = ["before", "behind", "not in"];
+    format!(
+        "`initrd=initrd` stands {} the command line (that is the firmware's release, or there is \
+         no initrd)",
+        PLACES[form]
+    )
+}
+
+/// Load options with another command line, or with the RAM disk named at another place.
+fn options(text: &str) -> Vec<(String, Deviation)> {
+    let (form, line) = form_of(text);
     let mut found = Vec::new();
-    for (other, wrap) in forms.iter().enumerate().filter(|(other, _)| *other != form) {
-        let what = format!(
-            "`initrd=initrd` stands {} the command line (that is the firmware's release, or there \
-             is no initrd)",
-            PLACES[other]
-        );
-        found.push((wrap(line), Deviation::new("firmware", cost::VMM, what)));
+    for (other, wrap) in FORMS.iter().enumerate().filter(|(other, _)| *other != form) {
+        found.push((wrap(line), Deviation::new("firmware", cost::VMM, elsewhere(other))));
     }
     let variants = cmdline::variants(line).into_iter();
-    found.extend(variants.map(|(text, deviation)| (forms[form](&text), deviation)));
+    found.extend(variants.map(|(text, deviation)| (FORMS[form](&text), deviation)));
     found
 }
 

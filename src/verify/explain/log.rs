@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::deviation::Deviation;
 use crate::digest::{hex, unhex};
 use crate::format::eventlog::{self, Algorithm, Log, Record};
 use crate::reference::compare::Registers;
@@ -22,6 +23,10 @@ pub struct Difference {
     pub found: Option<Event>,
     /// The input that the event measures.
     pub input: &'static str,
+    /// What is otherwise about the input, where a computation shows it: it gives just the digest that
+    /// was found.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cause: Option<Deviation>,
     /// Another machine of the reference values that expects just what was found, if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expected_by: Option<String>,
@@ -142,6 +147,7 @@ fn align(register: &str, expected: &[&Event], found: &[Event]) -> Vec<Difference
                 expected: e.cloned(),
                 found: f.cloned(),
                 input: input(e.or(f)),
+                cause: None,
                 expected_by: None,
             });
             (i, j) = (i + usize::from(e.is_some()), j + usize::from(f.is_some()));
@@ -210,12 +216,15 @@ fn input(event: Option<&Event>) -> &'static str {
         "EV_PLATFORM_CONFIG_FLAGS" | "EV_TABLE_OF_DEVICES" => {
             "ACPI tables (VMM, its version, number of vCPUs, memory, devices)"
         }
-        "EV_EFI_BOOT_SERVICES_APPLICATION" => "kernel or boot loader (the image itself)",
+        "EV_EFI_BOOT_SERVICES_APPLICATION" => {
+            "kernel or boot loader (the image itself; of a unified kernel image any part)"
+        }
         "EV_EFI_GPT_EVENT" | "EV_EFI_GPT_EVENT2" => "partition table of the disk",
         "EV_EFI_ACTION" | "EV_SEPARATOR" => "firmware (which events it logs)",
         // A command line may speak of the initrd, so it is asked for first.
         "EV_EVENT_TAG" | "EV_IPL" if names_cmdline(what) => "kernel command line",
         "EV_EVENT_TAG" | "EV_IPL" if what.contains("initrd") => "initrd",
+        "EV_IPL" if what.contains(".linux") => "kernel within the unified kernel image",
         "EV_EVENT_TAG" | "EV_IPL" => "boot loader, stub or unified kernel image (its sections)",
         _ => "unknown",
     }

@@ -20,11 +20,13 @@ pub use guests::Other;
 pub use log::{Difference, LogAnswer};
 pub use search::{Found, Search};
 
+use self::guests::Alternatives;
+use self::search::Question;
 use super::evidence::Evidence;
 use super::inspect::Facts;
 use super::signature::{self, Means, Signature};
 use crate::measure::{self, Guest};
-use crate::reference::compare::{Compared, Verdict, closest, compare};
+use crate::reference::compare::{Compared, Registers, Verdict, closest, compare};
 use crate::reference::{Document, Machine};
 
 /// The answer.
@@ -91,24 +93,21 @@ pub fn explain(
     })?;
     let registers = compare(machine, &evidence.registers);
     let same_tee: Vec<_> = document.of_tee(evidence.tee).cloned().collect();
+    let Ok(tee) = measure::tee(evidence.tee) else { bail!("no TEE {}", evidence.tee) };
+    let mut question =
+        Question { tee, guest: guest(machine), machine, others, wanted: Registers::new() };
     let log = evidence.log.as_ref();
-    let log = log.map(|log| log::compare(log, machine, &evidence.registers, &same_tee));
+    let mut log = log.map(|log| log::compare(log, machine, &evidence.registers, &same_tee));
+    log.iter_mut().for_each(|log| name_causes(&question, log));
     // What the log explains needs no search.
     let explained =
         |name: &String| log.iter().any(|l| l.differences.iter().any(|d| d.register == *name));
     let differ = |c: &&Compared| c.verdict == Verdict::Differ && !explained(&c.register);
     let wanted: Vec<_> = registers.iter().filter(differ).map(|c| &c.register).collect();
-    let search = match wanted.is_empty() {
-        true => None,
-        false => {
-            let reported = evidence.registers.iter().filter(|(name, _)| wanted.contains(name));
-            let wanted = reported.map(|(name, value)| (name.clone(), value.clone())).collect();
-            let Ok(tee) = measure::tee(evidence.tee) else { bail!("no TEE {}", evidence.tee) };
-            let guest = guest(machine);
-            let question = search::Question { tee, guest, machine, others, wanted };
-            Some(search::search(&question)).filter(|search| search.candidates > 0)
-        }
-    };
+    let reported = evidence.registers.iter().filter(|(name, _)| wanted.contains(name));
+    question.wanted = reported.map(|(name, value)| (name.clone(), value.clone())).collect();
+    let search = (!question.wanted.is_empty()).then(|| search::search(&question));
+    let search = search.filter(|search| search.candidates > 0);
     Ok(Explanation {
         form: evidence.form,
         tee: evidence.tee,
@@ -120,6 +119,19 @@ pub fn explain(
         warnings: evidence.warnings.clone(),
         facts: evidence.facts.clone(),
     })
+}
+
+/// Puts differences of the log into words where a computation gives just what was found.
+fn name_causes(question: &Question<'_>, log: &mut LogAnswer) {
+    if log.differences.is_empty() {
+        return;
+    }
+    let alternatives = Alternatives::new(question.guest.as_ref(), question.others);
+    for difference in &mut log.differences {
+        let Some(expected) = &difference.expected else { continue };
+        let found = difference.found.as_ref();
+        difference.cause = chain::instead(question, &alternatives, expected, found);
+    }
 }
 
 /// The machine of reference values as `tee` measures it.

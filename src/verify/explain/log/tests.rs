@@ -60,7 +60,10 @@ fn a_changed_event_is_named_with_its_input() {
     let found = differences(|boot| boot[0].1 = "another kernel");
     assert_eq!(found.len(), 1);
     assert_eq!(found[0].position, 0);
-    assert_eq!(found[0].input, "kernel or boot loader (the image itself)");
+    assert_eq!(
+        found[0].input,
+        "kernel or boot loader (the image itself; of a unified kernel image any part)"
+    );
     let digest = Sha384::of(b"another kernel").to_string();
     assert_eq!(found[0].found.as_ref().map(|event| event.digest.clone()), Some(digest));
 }

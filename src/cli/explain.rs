@@ -1,5 +1,7 @@
 //! `guestsmith explain`.
 
+mod text;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,13 +12,12 @@ use super::build::Build;
 use super::failure::Failure;
 use super::{Answer, Outcome, Session, environment};
 use crate::digest::{self, Sha256};
-use crate::measure::{self, Guest};
-use crate::reference::compare::{Compared, Registers, Verdict};
+use crate::measure::{self, Guest, id_block};
+use crate::reference::compare::Registers;
 use crate::reference::{Document, Machine};
 use crate::verify::evidence::{self, Evidence};
-use crate::verify::explain::{self, Expectation, Explanation, Found, LogAnswer, Other};
+use crate::verify::explain::{self, Expectation, Other, Stated};
 use crate::verify::firmware;
-use crate::verify::inspect::Facts;
 use crate::verify::signature::Means;
 
 /// Say why evidence doesn't match reference values
@@ -46,6 +47,12 @@ pub(super) struct Explain {
     /// Time at which certificates are judged instead of now: 2026-11-01T00:00:00Z
     #[arg(long, value_name = "TIME", help_heading = "Signature")]
     at: Option<String>,
+    /// Guest policy that was expected of SEV-SNP: names of its bits, or the number
+    #[arg(long, value_name = "POLICY", help_heading = "Guest")]
+    policy: Option<String>,
+    /// Initdata that was expected to be bound to the launch (HOST_DATA, MRCONFIGID)
+    #[arg(long, value_name = "FILE", help_heading = "Guest")]
+    initdata: Option<PathBuf>,
     /// Firmware that was expected, where there is no directory of a build
     #[arg(long, value_name = "FILE", help_heading = "Guest")]
     firmware: Option<PathBuf>,
@@ -87,9 +94,10 @@ impl Explain {
             others.extend(stored_firmware(session));
         }
         let guest = |machine: &Machine| guest(&files, machine);
-        let expected = Expectation { document: &document, guest: &guest, others: &others };
+        let stated = self.stated_fields()?;
+        let expected = Expectation { document: &document, guest: &guest, others: &others, stated };
         let explanation = explain::explain(&evidence, &expected, &self.means()?)?;
-        session.output.answer(&explanation, || text(&explanation))?;
+        session.output.answer(&explanation, || text::text(&explanation))?;
         Ok(if explanation.is_match() { Answer::Yes } else { Answer::No })
     }
 
@@ -139,6 +147,13 @@ impl Explain {
         };
         let tee = measure::tee(&machine.tee).map_err(Failure::input)?.name;
         Ok(Evidence::stated(tee, registers))
+    }
+
+    /// What was stated of the fields beside the registers.
+    fn stated_fields(&self) -> Result<Stated, Failure> {
+        let policy = self.policy.as_deref().map(id_block::policy).transpose();
+        let initdata = self.initdata.as_deref().map(read).transpose()?;
+        Ok(Stated { policy: policy.map_err(Failure::usage)?, initdata })
     }
 
     fn means(&self) -> Result<Means, Failure> {
@@ -268,145 +283,4 @@ fn other_firmware(files: &Files) -> Vec<Other> {
         Some(Other { input: "firmware".to_string(), name: name.to_string(), bytes: bytes.clone() })
     });
     firmware.collect()
-}
-
-fn text(e: &Explanation) -> String {
-    let mut lines = vec![
-        format!("evidence:  {}", e.form),
-        format!("signature: {}", e.signature),
-        format!("closest:   {}", e.closest),
-    ];
-    lines.extend(e.registers.iter().flat_map(compared));
-    lines.extend(e.log.iter().flat_map(from_log));
-    if let Some(search) = &e.search {
-        lines.extend(searched(&search.found, search.candidates));
-    } else if e.registers.iter().any(|c| c.verdict == Verdict::Differ) && e.log.is_none() {
-        let hint = "no cause was looked for: give the event log, or the files that were expected";
-        lines.push(hint.to_string());
-    }
-    lines.extend(beside(&e.facts));
-    lines.extend(e.warnings.iter().map(|warning| format!("warning: {warning}")));
-    lines.join("\n")
-}
-
-/// Fields beside the digests that a person decides on, in the order in which they are asked for.
-const BESIDE: &[&str] = &[
-    "policy",
-    "vmpl",
-    "debug",
-    "attributes",
-    "xfam",
-    "platform_info",
-    "tcb_reported",
-    "tcb_current",
-    "tcb_committed",
-    "tee_tcb_svn",
-    "host_data",
-    "report_data",
-    "mrconfigid",
-    "mrowner",
-    "mrownerconfig",
-    "id_key_digest",
-    "author_key_digest",
-    "signing_key",
-    "module_id",
-    "timestamp",
-    "user_data",
-    "nonce",
-    "pcrs",
-    "extra_data",
-    "claims_bound",
-];
-
-fn beside(facts: &Facts) -> Vec<String> {
-    let known = BESIDE.iter().filter_map(|name| Some((name, facts.get(name)?)));
-    let chosen = known.fold(Facts::default(), |all, (name, fact)| all.with(name, fact.clone()));
-    match chosen.iter().next() {
-        None => Vec::new(),
-        Some(_) => {
-            let lines = chosen.text();
-            let lines = lines.lines().map(|line| format!("  {line}"));
-            ["beside the digests:".to_string()].into_iter().chain(lines).collect()
-        }
-    }
-}
-
-fn compared(c: &Compared) -> Vec<String> {
-    let verdict = match c.verdict {
-        Verdict::Match => "matches",
-        Verdict::Differ => "differs",
-        Verdict::NotCovered => "not covered by the reference values",
-        Verdict::NotReported => "expected, but not reported",
-    };
-    let mut lines = vec![format!("{:<12} {verdict}", format!("{}:", c.register))];
-    if c.verdict == Verdict::Differ {
-        lines.extend(c.expected.iter().map(|value| format!("  expected {value}")));
-        lines.extend(c.found.iter().map(|value| format!("  found    {value}")));
-    }
-    lines
-}
-
-fn from_log(log: &LogAnswer) -> Vec<String> {
-    let mut lines = Vec::new();
-    for difference in &log.differences {
-        let place = format!("{} event {}", difference.register, difference.position);
-        lines.push(match &difference.cause {
-            Some(cause) => format!("cause: {} ({place})", cause.what),
-            None => format!("cause: {} ({place})", difference.input),
-        });
-        for (word, event) in [("expected", &difference.expected), ("found   ", &difference.found)] {
-            lines.push(match event {
-                Some(e) => format!("  {word} {} {:?} {}", e.kind, e.what, e.digest),
-                None => format!("  {word} no such event"),
-            });
-        }
-        let other = difference.expected_by.iter();
-        lines.extend(other.map(|machine| format!("  that is what {machine} expects")));
-    }
-    lines.extend(log.unconfirmed.iter().map(|why| format!("the log does not explain {why}")));
-    lines
-}
-
-/// The number with commas between thousands.
-fn thousands(number: usize) -> String {
-    let digits = number.to_string();
-    let comma = |(place, digit): (usize, char)| {
-        let comma = place > 0 && (digits.len() - place).is_multiple_of(3);
-        comma.then_some(',').into_iter().chain([digit])
-    };
-    digits.chars().enumerate().flat_map(comma).collect()
-}
-
-/// Explanations that are shown of each register; more say no more.
-const SHOWN: usize = 5;
-
-fn searched(found: &[Found], candidates: usize) -> Vec<String> {
-    if found.is_empty() {
-        return vec![format!(
-            "cause: not found; none of {} candidates gives what was reported",
-            thousands(candidates)
-        )];
-    }
-    let mut by_register: BTreeMap<&str, Vec<&Found>> = BTreeMap::new();
-    for one in found {
-        by_register.entry(&one.register).or_default().push(one);
-    }
-    let words = |found: &&Found| {
-        let words: Vec<_> = found.deviations.iter().map(|d| d.what.as_str()).collect();
-        words.join(", and ")
-    };
-    let mut lines = Vec::new();
-    for (register, causes) in by_register {
-        match &causes[..] {
-            [one] => lines.push(format!("cause: your {register} equals: {}", words(one))),
-            several => {
-                lines.push(format!("cause: your {register} equals that of any of these:"));
-                lines.extend(several.iter().take(SHOWN).map(|one| format!("  - {}", words(one))));
-                let more = several.len().saturating_sub(SHOWN);
-                lines.extend((more > 0).then(|| format!("  - and {more} others")));
-            }
-        }
-    }
-    lines.push(format!("({} candidates)", thousands(candidates)));
-    lines
 }

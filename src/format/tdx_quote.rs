@@ -68,6 +68,10 @@ pub struct Quote<'a> {
     pub pem: Option<&'a str>,
 }
 
+/// What a body of type 4 adds to one of type 3, which no register is among: VMID, TD_ID, DEV_INFO, and
+/// the service TD and TCB at creation (Intel DCAP `sgx_quote_5.h`, `sgx_report2_body_v1_5_ex_t`).
+const EXTENDED: usize = 237;
+
 /// True if `bytes` start with the header of a TDX quote.
 pub fn is_quote(bytes: &[u8]) -> bool {
     let mut r = Reader::new(bytes);
@@ -88,15 +92,19 @@ pub fn parse(bytes: &[u8]) -> Result<Quote<'_>> {
     expect(tee, &[TEE_TDX], "TEE type of the quote", 4)?;
     r.take(4 + 16, "header of the quote")?;
     let user_data = r.array("user data of the quote")?;
-    let newer = match version {
-        4 => false,
+    // Version 4 has bodies of type 2 alone, and does not say so.
+    let kind = match version {
+        4 => 2,
         _ => {
             let kind = r.u16("type of the quote's body")?;
             r.u32("size of the quote's body")?;
-            expect(kind, &[2, 3], "type of the quote's body", 48)? == 3
+            expect(kind, &[2, 3, 4], "type of the quote's body", 48)?
         }
     };
-    let td = body(&mut r, newer)?;
+    let td = body(&mut r, kind >= 3)?;
+    if kind == 4 {
+        r.take(EXTENDED, "what a body of type 4 adds")?;
+    }
     let signed = bytes.get(..r.offset()).unwrap_or_default();
     let length = r.u32("length of the signature")?;
     let signature = r.take(usize::try_from(length).unwrap_or(usize::MAX), "signature")?;

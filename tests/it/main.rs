@@ -25,6 +25,7 @@ mod policy;
 mod publish;
 mod recipe;
 mod registry;
+mod release;
 mod rvps;
 mod sandbox;
 mod server;

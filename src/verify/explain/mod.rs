@@ -7,6 +7,7 @@
 mod chain;
 mod cmdline;
 mod deviation;
+mod fields;
 mod guests;
 mod log;
 mod machines;
@@ -16,6 +17,7 @@ use anyhow::{Context as _, bail};
 use serde::Serialize;
 
 pub use deviation::Deviation;
+pub use fields::{Field, Stated};
 pub use guests::Other;
 pub use log::{Difference, LogAnswer};
 pub use search::{Found, Search};
@@ -46,6 +48,9 @@ pub struct Explanation {
     /// What a search found for the registers that differ, if the files are at hand.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub search: Option<Search>,
+    /// Fields beside the registers that are otherwise than was stated.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub fields: Vec<Field>,
     /// About the signature of the evidence.
     pub signature: Signature,
     /// What should not be accepted without a thought.
@@ -55,13 +60,14 @@ pub struct Explanation {
 }
 
 impl Explanation {
-    /// True if every register that the reference values cover was reported as expected, by evidence
-    /// whose signature is not known to be bad.
+    /// True if every register that the reference values cover, and every field that was stated, was
+    /// reported as expected, by evidence whose signature is not known to be bad.
     pub fn is_match(&self) -> bool {
         let bad = |c: &Compared| matches!(c.verdict, Verdict::Differ | Verdict::NotReported);
         let good = |c: &Compared| c.verdict == Verdict::Match;
         let forged = self.signature.verdict == signature::Verdict::Bad;
-        self.registers.iter().any(good) && !self.registers.iter().any(bad) && !forged
+        let registers = self.registers.iter().any(good) && !self.registers.iter().any(bad);
+        registers && self.fields.is_empty() && !forged
     }
 }
 
@@ -73,18 +79,21 @@ pub struct Expectation<'a> {
     pub guest: &'a dyn Fn(&Machine) -> Option<Guest<'a>>,
     /// Files that may have been used instead.
     pub others: &'a [Other],
+    /// Fields beside the registers.
+    pub stated: Stated,
 }
 
 /// Compares, and searches where something differs.
 ///
 /// # Errors
-/// The reference values have no machine of the evidence's TEE.
+/// The reference values have no machine of the evidence's TEE, or the evidence lacks a field that was
+/// stated.
 pub fn explain(
     evidence: &Evidence,
     expected: &Expectation<'_>,
     means: &Means,
 ) -> anyhow::Result<Explanation> {
-    let Expectation { document, guest, others } = expected;
+    let Expectation { document, guest, others, stated } = expected;
     let machine = closest(document, evidence.tee, &evidence.registers).with_context(|| {
         format!(
             "the evidence is of {}, of which the reference values have no machine",
@@ -115,6 +124,7 @@ pub fn explain(
         registers,
         log,
         search,
+        fields: fields::compare(evidence, stated)?,
         signature: signature::check(&evidence.signed, means),
         warnings: evidence.warnings.clone(),
         facts: evidence.facts.clone(),

@@ -79,6 +79,51 @@ fn an_initrd_of_two_segments() {
     assert!(error.starts_with("this looks like initial RAM disk (cpio): segment 1 at"), "{error}");
 }
 
+/// A kernel image whose payload, packed by `pack`, carries a configuration.
+fn kernel(config: &str, pack: fn(&[u8]) -> Vec<u8>) -> Vec<u8> {
+    use std::io::Write as _;
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(config.as_bytes()).expect("memory");
+    let packed = encoder.finish().expect("memory");
+    let payload = pack(&[b"code IKCFG_ST", &packed[..], b"IKCFG_ED more"].concat());
+    let mut image = vec![0; 1024];
+    image[0x1f1] = 1;
+    image[0x1fe..0x200].copy_from_slice(&[0x55, 0xaa]);
+    image[0x202..0x208].copy_from_slice(b"HdrS\x0f\x02");
+    image[0x24c..0x250]
+        .copy_from_slice(&u32::try_from(payload.len()).expect("short").to_le_bytes());
+    [image, payload].concat()
+}
+
+/// As the kernel's build packs: the unpacked size, which nobody looks at, behind it.
+fn zstd(bytes: &[u8]) -> Vec<u8> {
+    [zstd::encode_all(bytes, 3).expect("memory"), vec![0, 0, 1, 0]].concat()
+}
+
+fn plain(bytes: &[u8]) -> Vec<u8> {
+    bytes.to_vec()
+}
+
+#[test]
+fn a_kernel_tells_the_configuration_that_it_carries() {
+    let config = "# CONFIG_DEBUG is not set\nCONFIG_SMP=y\nCONFIG_NAME=\"a b\"\n# words\n";
+    for pack in [zstd, plain] {
+        let found = inspect(&kernel(config, pack)).expect("a kernel");
+        let json = serde_json::to_value(&found.facts).expect("JSON");
+        let options = serde_json::json!(
+            {"CONFIG_DEBUG": "n", "CONFIG_NAME": "\"a b\"", "CONFIG_SMP": "y"}
+        );
+        assert_eq!((found.format, &json["configuration"]), ("kernel", &options));
+    }
+    let other = kernel(&config.replace("SMP=y", "SMP=n"), zstd);
+    let (_, changes) = crate::verify::diff::bytes(&kernel(config, zstd), &other).expect("kernels");
+    let change = changes.iter().find(|change| change.at == "configuration › CONFIG_SMP");
+    let change = change.expect("the option");
+    assert_eq!((change.before.as_deref(), change.after.as_deref()), (Some("y"), Some("n")));
+    let without = inspect(&kernel("", plain)).expect("a kernel");
+    assert_eq!(without.facts.get("configuration"), None);
+}
+
 proptest::proptest! {
     #[test]
     fn no_bytes_panic(

@@ -143,12 +143,20 @@ fn appraise(quote: &[u8], collateral: &[u8], now: u64, found: &mut Signature) {
                 report.status
             ));
         }
-        Err(error) => {
-            let text = format!("dcap-qvl: {error:#}");
-            match text.contains("xpired") {
-                true => found.expired(text),
-                false => found.bad(text),
-            }
-        }
+        Err(error) => refused(&format!("{error:#}"), found),
+    }
+}
+
+/// A date that does not fit is no forgery; the verifier tells them apart in words alone.
+fn refused(error: &str, found: &mut Signature) {
+    let list = ["CrlExpired", "CrlNotValidYet"].iter().any(|word| error.contains(word));
+    let dated = ["xpired", "in the future", "NotValidYet"].iter().any(|word| error.contains(word));
+    match (list, dated) {
+        (true, _) => found.expired(
+            "dcap-qvl: a list of revoked certificates in the collateral is not valid at this time"
+                .to_string(),
+        ),
+        (false, true) => found.expired(format!("dcap-qvl: {error}")),
+        (false, false) => found.bad(format!("dcap-qvl: {error}")),
     }
 }

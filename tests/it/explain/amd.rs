@@ -1,9 +1,11 @@
 //! Seeded faults of SEV-SNP and SEV-ES, which have no log: what the search says.
 
+use guestsmith::digest::{Sha256, Sha384, hex};
 use guestsmith::measure::{self, Machine, Measurement};
 use guestsmith::reference::{self, Document};
 use guestsmith::verify::evidence::Evidence;
-use guestsmith::verify::explain::{Expectation, Other, explain};
+use guestsmith::verify::explain::{Expectation, Other, Stated, explain};
+use guestsmith::verify::inspect;
 use guestsmith::verify::signature::Means;
 
 use super::{Files, launched};
@@ -145,7 +147,12 @@ fn searched(tee: &'static str, launch: &Launch) -> (Vec<String>, usize) {
     };
     let guest = |_: &reference::Machine| Some(expected_files.guest());
     let others = [other];
-    let expectation = Expectation { document: &document, guest: &guest, others: &others };
+    let expectation = Expectation {
+        document: &document,
+        guest: &guest,
+        others: &others,
+        stated: Stated::default(),
+    };
     let found = explain(&evidence, &expectation, &Means::default());
     let search = found.expect("an explanation").search;
     let search = search.expect("a search");
@@ -222,4 +229,55 @@ fn what_nobody_knows_is_not_explained() {
     let (found, candidates) = searched("sev-snp", &launch);
     assert_eq!(found, Vec::<String>::new());
     assert!(candidates > 10_000, "{candidates}");
+}
+
+/// What `explain` says of the fields of a report that somebody stated.
+fn fields(found: &[(&str, inspect::Fact)], stated: Stated) -> Vec<(&'static str, String)> {
+    let files = snp_files();
+    let (machine, measurement) = amd_measured("sev-snp", &files, &[]);
+    let reference = reference::Machine::new("sev-snp", &machine, &measurement);
+    let document = Document::of_machines(vec![reference]);
+    let facts = found.iter().fold(inspect::Facts::default(), |all, (n, f)| all.with(n, f.clone()));
+    let evidence = Evidence { tee: "sev-snp", log: None, facts, ..launched(&measurement) };
+    let nothing = |_: &reference::Machine| None;
+    let expectation = Expectation { document: &document, guest: &nothing, others: &[], stated };
+    let found = explain(&evidence, &expectation, &Means::default()).expect("an explanation");
+    assert_eq!(found.is_match(), found.fields.is_empty());
+    let cause = |field: &guestsmith::verify::explain::Field| {
+        field.cause.as_ref().map_or_else(|| "unknown".to_string(), |cause| cause.what.clone())
+    };
+    found.fields.iter().map(|field| (field.field, cause(field))).collect()
+}
+
+#[test]
+fn policy_bits_are_told_by_name() {
+    let policy = |value: u64| {
+        let value = inspect::Facts::default().with("value", format!("{value:#x}"));
+        [("policy", inspect::Fact::from(value))]
+    };
+    let stated = || Stated { policy: Some(0x3_0000), ..Stated::default() };
+    assert_eq!(fields(&policy(0x3_0000), stated()), []);
+    assert_eq!(fields(&policy(0xb_0000), stated()), [("policy", "policy with debug".to_string())]);
+    assert_eq!(
+        fields(&policy(0x12_0000), stated()),
+        [("policy", "policy with single-socket, without smt".to_string())]
+    );
+}
+
+#[test]
+fn host_data_is_told_by_what_became_of_the_initdata() {
+    let text = b"algorithm = \"sha256\"\nversion = \"0.1.0\"\n";
+    let trimmed = text.trim_ascii_end();
+    let host_data = |bytes: &[u8]| [("host_data", inspect::Fact::from(hex(bytes)))];
+    let stated = || Stated { initdata: Some(text.to_vec()), ..Stated::default() };
+    let told = |bytes: &[u8]| fields(&host_data(bytes), stated());
+    assert_eq!(told(&Sha256::of(text).0), []);
+    for (bytes, expected) in [
+        (Sha256::of(trimmed).0.to_vec(), "initdata without the line end by sha256"),
+        (Sha384::of(text).0[..32].to_vec(), "initdata by sha384"),
+        (vec![0; 32], "initdata is not bound to the launch: the field is zero"),
+        (vec![7; 32], "unknown"),
+    ] {
+        assert_eq!(told(&bytes), [("host_data", expected.to_string())]);
+    }
 }

@@ -5,7 +5,7 @@ use guestsmith::format::{efi, fw_cfg};
 use guestsmith::measure::{self, Guest, Machine, Measurement};
 use guestsmith::reference::{self, Document};
 use guestsmith::verify::evidence::Evidence;
-use guestsmith::verify::explain::{Expectation, LogAnswer, explain};
+use guestsmith::verify::explain::{Expectation, LogAnswer, Stated, explain};
 use guestsmith::verify::signature::Means;
 
 use super::{launched, log_of};
@@ -160,7 +160,8 @@ fn asked(tee: &'static str, document: &Document, expected: &Boot, found: &Boot) 
     };
     let found = measured(tee, found);
     let evidence = Evidence { tee, log: Some(log_of(&found, bank)), ..launched(&found) };
-    let expectation = Expectation { document, guest: &guest, others: &[] };
+    let expectation =
+        Expectation { document, guest: &guest, others: &[], stated: Stated::default() };
     let explanation = explain(&evidence, &expectation, &Means::default());
     explanation.expect("an explanation").log.expect("a log")
 }

@@ -10,7 +10,7 @@ use guestsmith::format::eventlog::{self, Algorithm, Log, Record, Tail};
 use guestsmith::measure::{self, Guest, Machine, Measurement};
 use guestsmith::reference::{self, Document};
 use guestsmith::verify::evidence::Evidence;
-use guestsmith::verify::explain::{Expectation, Explanation, explain};
+use guestsmith::verify::explain::{Expectation, Explanation, Stated, explain};
 use guestsmith::verify::inspect::Facts;
 use guestsmith::verify::signature::{Means, Signed};
 
@@ -108,7 +108,12 @@ fn explained(expected: &Measurement, found: &Measurement) -> Explanation {
     let machine = reference::Machine::new("tdx", &machine(&[]), expected);
     let document = Document::of_machines(vec![machine]);
     let nothing = |_: &reference::Machine| None;
-    let expectation = Expectation { document: &document, guest: &nothing, others: &[] };
+    let expectation = Expectation {
+        document: &document,
+        guest: &nothing,
+        others: &[],
+        stated: Stated::default(),
+    };
     explain(&launched(found), &expectation, &Means::default()).expect("an explanation")
 }
 
@@ -189,7 +194,12 @@ fn a_td_without_its_log_is_explained_as_well() {
     let document =
         Document::of_machines(vec![reference::Machine::new("tdx", &machine(&[]), &expected)]);
     let nothing = |_: &reference::Machine| None;
-    let expectation = Expectation { document: &document, guest: &nothing, others: &[] };
+    let expectation = Expectation {
+        document: &document,
+        guest: &nothing,
+        others: &[],
+        stated: Stated::default(),
+    };
     let mut files = ordinary();
     files.cmdline = "console=ttyS0 panic=-1".to_string();
     let evidence = Evidence { log: None, ..launched(&measured(&files, &machine(&[]))) };

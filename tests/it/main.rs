@@ -26,6 +26,7 @@ mod publish;
 mod recipe;
 mod registry;
 mod release;
+mod report_chain;
 mod rvps;
 mod sandbox;
 mod server;

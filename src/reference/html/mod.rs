@@ -140,7 +140,7 @@ fn artifacts(document: &Document) -> String {
     };
     table(
         "Artifacts",
-        "<th>Name</th><th>Bytes</th><th>SHA-256</th>",
+        "<th>Name</th><th class=\"number\">Bytes</th><th>SHA-256</th>",
         document.artifacts.iter().map(row),
     )
 }

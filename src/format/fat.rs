@@ -91,12 +91,7 @@ impl<'a> Fat<'a> {
             what: "file in the FAT file system",
             why: format!("`{part}` of `{path}` is not in its directory"),
         };
-        let mut directory = match self.root {
-            Root::Fixed(at, size) => {
-                Reader::at(self.bytes, at).take(size, "root directory")?.to_vec()
-            }
-            Root::Chain(cluster) => self.chain(cluster)?,
-        };
+        let mut directory = self.root_directory()?;
         let mut parts = path.split('/').filter(|part| !part.is_empty()).peekable();
         while let Some(part) = parts.next() {
             let entries = entries(&directory)?;
@@ -115,6 +110,34 @@ impl<'a> Fat<'a> {
             directory = contents;
         }
         Err(missing(path))
+    }
+
+    /// Names of the files in the directory at `path`; none where there is no such directory.
+    ///
+    /// # Errors
+    /// The file system is broken on the way to it.
+    pub fn names(&self, path: &str) -> Result<Vec<String>> {
+        let mut directory = self.root_directory()?;
+        for part in path.split('/').filter(|part| !part.is_empty()) {
+            let mut entries = entries(&directory)?.into_iter();
+            let found = entries.find(|entry| entry.name.eq_ignore_ascii_case(part));
+            let Some(entry) = found.filter(|entry| entry.attributes & ATTR_DIRECTORY != 0) else {
+                return Ok(Vec::new());
+            };
+            directory = self.chain(entry.cluster)?;
+        }
+        let files = entries(&directory)?.into_iter();
+        let files = files.filter(|entry| entry.attributes & ATTR_DIRECTORY == 0);
+        Ok(files.map(|entry| entry.name).collect())
+    }
+
+    fn root_directory(&self) -> Result<Vec<u8>> {
+        match self.root {
+            Root::Fixed(at, size) => {
+                Ok(Reader::at(self.bytes, at).take(size, "root directory")?.to_vec())
+            }
+            Root::Chain(cluster) => self.chain(cluster),
+        }
     }
 
     /// Bytes of the chain of clusters that begins with `first`.
@@ -261,6 +284,8 @@ mod tests {
         let missing = fat.read("/EFI/systemd/x.efi").expect_err("missing").to_string();
         assert!(missing.contains("`systemd` of"), "{missing}");
         assert!(fat.read("/EFI").is_err());
+        assert_eq!(fat.names("/efi/boot"), Ok(vec!["BOOTX64.EFI".to_string()]));
+        assert_eq!((fat.names("/loader/x"), fat.names("/EFI")), (Ok(vec![]), Ok(vec![])));
     }
 
     #[test]

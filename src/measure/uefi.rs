@@ -15,7 +15,7 @@ use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
 
 use super::event::{Banks, Step};
-use super::uki::{self, Uki};
+use super::uki::{self, Outside, Uki};
 use super::{Error, Guest, Machine, Result, linux};
 use crate::format::eventlog::{
     Algorithm, EV_EFI_ACTION, EV_EFI_GPT_EVENT, EV_EFI_HANDOFF_TABLES, EV_PLATFORM_CONFIG_FLAGS,
@@ -40,6 +40,7 @@ pub struct Boot<'a> {
     trust: Trust,
     guest: Guest<'a>,
     image: Cow<'a>,
+    beside: Vec<String>,
     kernels: BTreeMap<Vec<u8>, Step>,
     start: Vec<Step>,
     load: Option<(Step, Step)>,
@@ -70,9 +71,17 @@ impl<'a> Boot<'a> {
             guest.firmware.ok_or_else(|| missing("firmware", "its events come first"))?;
         let firmware = Firmware::read(firmware, guest.vars, epoch)?;
         let banks = Banks::new(banks);
-        let image = match (guest.kernel, guest.disk) {
-            (Some(kernel), _) => Cow::Borrowed(kernel),
-            (None, Some(disk)) => Cow::Owned(system_image(disk)?),
+        let (image, beside) = match (guest.kernel, guest.disk) {
+            (Some(kernel), _) => (Cow::Borrowed(kernel), Vec::new()),
+            (None, Some(_)) if guest.initrd.is_some() || guest.cmdline.is_some() => {
+                let what = "an initrd or a command line beside a disk".to_string();
+                let why = "QEMU hands them over with a kernel only".to_string();
+                return Err(Error::Unsupported { what, why });
+            }
+            (None, Some(disk)) => {
+                let (image, beside) = system_image(disk)?;
+                (Cow::Owned(image), beside)
+            }
             (None, None) => return Err(missing("kernel", "or a disk: something has to boot")),
         };
         // A TD's code is in MRTD, and no register stands for PCR 0.
@@ -86,6 +95,7 @@ impl<'a> Boot<'a> {
             trust,
             guest: guest.clone(),
             image,
+            beside,
             kernels,
             start,
             load: None,
@@ -302,8 +312,20 @@ impl<'a> Boot<'a> {
     fn loader_steps(&self, smbios: Option<&[&[u8]]>) -> Result<Vec<Step>> {
         let input = self.input();
         if let Some(uki) = Uki::parse(&self.image, input)? {
-            let verified = secure_boot::enforced(&self.firmware);
-            return uki.steps(&self.banks, input, smbios, verified);
+            if self.guest.initrd.is_some() {
+                let what = "an initrd beside a UKI".to_string();
+                let why = "the image carries its own; give one of them".to_string();
+                return Err(Error::Unsupported { what, why });
+            }
+            let outside = Outside {
+                smbios,
+                verified: secure_boot::enforced(&self.firmware),
+                confidential: self.trust.td,
+                options: self.guest.cmdline.unwrap_or_default(),
+            };
+            let mut steps = uki.steps(&self.banks, input, &outside)?;
+            steps.extend(uki::from_beside(&self.beside));
+            return Ok(steps);
         }
         Ok(match &self.load {
             Some((options, initrd)) => alloc::vec![options.clone(), initrd.clone()],
@@ -334,8 +356,9 @@ fn of_shape(files: &fw_cfg::Files<'_>, machine: &Machine) -> format::Result<()> 
     Ok(())
 }
 
-/// The image that firmware starts from a disk.
-fn system_image(disk: &[u8]) -> Result<Vec<u8>> {
+/// The image that firmware starts from a disk, and the files that systemd-stub would take from beside
+/// it.
+fn system_image(disk: &[u8]) -> Result<(Vec<u8>, Vec<String>)> {
     let input = |error| Error::Input { input: "disk", error };
     let table = Gpt::parse(disk).map_err(input)?;
     let system = table.find(EFI_SYSTEM).ok_or_else(|| {
@@ -345,7 +368,8 @@ fn system_image(disk: &[u8]) -> Result<Vec<u8>> {
     let (first, last) = system.blocks;
     let bytes = disk.get(block(first)..block(last.saturating_add(1)).min(disk.len()));
     let fat = Fat::open(bytes.unwrap_or_default()).map_err(input)?;
-    fat.read(DEFAULT_IMAGE).map_err(input)
+    let beside = uki::beside(&fat, DEFAULT_IMAGE).map_err(input)?;
+    Ok((fat.read(DEFAULT_IMAGE).map_err(input)?, beside))
 }
 
 fn missing(what: &'static str, why: &str) -> Error {

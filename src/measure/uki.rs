@@ -2,6 +2,12 @@
 //! `src/boot/measure.c`, `docs/TPM2_PCR_MEASUREMENTS.md`): its sections into PCR 11, and what it
 //! hands to the kernel in it.
 
+mod beside;
+mod command_line;
+
+pub use beside::{beside, from_beside};
+pub use command_line::Outside;
+
 use alloc::borrow::Cow;
 use alloc::format;
 use alloc::string::{String, ToString as _};
@@ -9,6 +15,7 @@ use alloc::vec::Vec;
 
 use super::event::{Banks, Step};
 use super::{Error, Result, linux};
+use crate::format::efi::wide;
 use crate::format::eventlog::{EV_EFI_BOOT_SERVICES_APPLICATION, EV_EVENT_TAG, EV_IPL};
 use crate::format::pe::Pe;
 
@@ -25,7 +32,11 @@ const MEASURED: &[(&str, u32)] = &[
     (".uname", 253),
     (".sbat", 254),
     (".pcrpkey", 0),
+    (".profile", PROFILES),
 ];
+
+/// Sections of which the stub takes one or none, by what the machine's own SMBIOS tells.
+const BY_HARDWARE: &[&str] = &[".dtbauto", ".hwids", ".efifw"];
 
 /// Sections that become files below `.extra/` in an initrd of their own, in the order in which those
 /// follow the main one, each with the first version that does it.
@@ -33,7 +44,11 @@ const EXTRA: &[(&str, &str, u32)] = &[
     (".pcrsig", "tpm2-pcr-signature.json", 252),
     (".pcrpkey", "tpm2-pcr-public-key.pem", 252),
     (".osrel", "os-release", 257),
+    (".profile", "profile", PROFILES),
 ];
+
+/// The first version that knows several profiles in one image.
+const PROFILES: u32 = 257;
 
 /// The version from which the kernel is called directly instead of by `LoadImage`, which measures.
 const CALLS_DIRECTLY: u32 = 258;
@@ -56,69 +71,86 @@ impl<'a> Uki<'a> {
     /// The image in `bytes`; none where it is another PE image.
     ///
     /// # Errors
-    /// It is no PE image, or it is a UKI without kernel command line.
+    /// It is no PE image.
     pub fn parse(bytes: &'a [u8], input: &'static str) -> Result<Option<Self>> {
         let pe = Pe::parse(bytes).map_err(|error| Error::Input { input, error })?;
         if pe.section(".linux").is_none() {
             return Ok(None);
         }
-        let uki = Self { version: version(&pe), pe };
-        if uki.section(".cmdline", input)?.is_none() {
-            let what = "section `.cmdline`";
-            let why = "without it the command line comes from outside the image".to_string();
-            let error = crate::format::Error::Missing { what, why };
-            return Err(Error::Input { input, error });
-        }
-        Ok(Some(uki))
+        Ok(Some(Self { version: version(&pe), pe }))
     }
 
-    fn section(&self, name: &str, input: &'static str) -> Result<Option<Cow<'a, [u8]>>> {
-        let found = self.pe.section(name).filter(|section| section.virtual_size > 0);
+    /// Contents of a section as `profile` sees it: its own, or else that of the image. Profiles
+    /// follow each other in the section table, each from its `.profile` on (UAPI.5, «Multi-profile
+    /// UKIs»).
+    fn section(
+        &self,
+        name: &str,
+        profile: usize,
+        input: &'static str,
+    ) -> Result<Option<Cow<'a, [u8]>>> {
+        let sections = &self.pe.sections;
+        let marks = sections.iter().enumerate().filter(|(_, section)| section.name == ".profile");
+        let marks: Vec<_> = marks.map(|(place, _)| place).collect();
+        let place = |number: usize| marks.get(number).copied().unwrap_or(sections.len());
+        let own = sections.get(place(profile)..place(profile.saturating_add(1)));
+        let common = sections.get(..place(0));
+        let groups = [own, common].into_iter().flatten();
+        let found = groups.flatten().find(|s| s.name == name && s.virtual_size > 0);
         let contents = found.map(|section| self.pe.contents(section)).transpose();
         contents.map_err(|error| Error::Input { input, error })
     }
 
-    /// Its events, from the start of the stub to that of the kernel. `smbios` are the structures
-    /// that QEMU gives, where known. Where the firmware has `verified` the image, the stub vouches
-    /// for the inner kernel in its stead, and the firmware does not measure that one.
+    /// Whether the stub's own code carries `text`, in UTF-16.
+    fn carries(&self, text: &str) -> bool {
+        let text = wide(text);
+        let data = self.pe.sections.iter().filter(|section| !section.name.starts_with(".linux"));
+        let mut contents = data.filter_map(|section| self.pe.contents(section).ok());
+        contents.any(|bytes| memchr::memmem::find(&bytes, &text).is_some())
+    }
+
+    /// Its events, from the start of the stub to that of the kernel. Where the firmware has verified
+    /// the image, the stub vouches for the inner kernel in its stead, and the firmware does not
+    /// measure that one.
     ///
     /// # Errors
-    /// A section is broken.
+    /// A section is broken, or there is no command line.
     pub fn steps(
         &self,
         banks: &Banks,
         input: &'static str,
-        smbios: Option<&[&[u8]]>,
-        verified: bool,
+        outside: &Outside<'_>,
     ) -> Result<Vec<Step>> {
         let since = self.version.unwrap_or(NEWEST);
-        let mut steps = Vec::new();
+        let (profile, mut steps) = self.profile(banks, outside, since)?;
         for (name, _) in MEASURED.iter().filter(|(_, first)| *first <= since) {
-            let Some(contents) = self.section(name, input)? else { continue };
+            let Some(contents) = self.section(name, profile, input)? else { continue };
             let terminated = [name.as_bytes(), &[0]].concat();
             steps.push(banks.step(11, EV_IPL, format!("name of section {name}"), &terminated));
             steps.push(banks.step(11, EV_IPL, format!("section {name}"), &contents));
         }
-        steps.extend(self.smbios(banks, smbios));
+        if let Some(name) = BY_HARDWARE.iter().find(|name| self.pe.section(name).is_some()) {
+            let why = "which of them is taken, if any, depends on the machine's SMBIOS tables";
+            steps.push(Step::unknown(11, EV_IPL, format!("section {name}"), why));
+        }
+        let line = self.command_line(banks, profile, input, outside)?;
+        steps.extend(line.measured);
+        steps.extend(self.smbios(banks, outside.smbios));
         if since < CALLS_DIRECTLY
-            && !verified
-            && let Some(kernel) = self.section(".linux", input)?
+            && !outside.verified
+            && let Some(kernel) = self.section(".linux", profile, input)?
         {
             steps.push(image(banks, &kernel, "kernel in the UKI")?);
         }
-        let cmdline = self.section(".cmdline", input)?.unwrap_or_default();
-        steps.push(linux::load_options(banks, &printable(&cmdline)));
-        steps.push(linux::initrd(banks, &self.initrd(input, since)?));
+        steps.push(line.load_options);
+        steps.push(linux::initrd(banks, &self.initrd(profile, input, since)?));
         Ok(steps)
     }
 
     /// SMBIOS structures that newer stubs measure into PCR 1: system, baseboard, OEM strings. The
     /// stub carries the names that it logs, so it tells by itself.
     fn smbios(&self, banks: &Banks, structures: Option<&[&[u8]]>) -> Vec<Step> {
-        let name = crate::format::efi::wide("smbios:type1");
-        let data = self.pe.sections.iter().filter(|section| !section.name.starts_with(".linux"));
-        let measures = data.filter_map(|section| self.pe.contents(section).ok());
-        if !measures.into_iter().any(|bytes| memchr::memmem::find(&bytes, &name).is_some()) {
+        if !self.carries("smbios:type1") {
             return Vec::new();
         }
         let Some(structures) = structures else {
@@ -141,12 +173,12 @@ impl<'a> Uki<'a> {
 
     /// The initrd as the kernel gets it: the section as it is, or, where the stub adds others, all of
     /// them padded.
-    fn initrd(&self, input: &'static str, since: u32) -> Result<Vec<u8>> {
-        let main = self.section(".initrd", input)?.unwrap_or_default();
-        let microcode = self.section(".ucode", input)?.filter(|_| since >= MICROCODE);
+    fn initrd(&self, profile: usize, input: &'static str, since: u32) -> Result<Vec<u8>> {
+        let main = self.section(".initrd", profile, input)?.unwrap_or_default();
+        let microcode = self.section(".ucode", profile, input)?.filter(|_| since >= MICROCODE);
         let mut extra = Vec::new();
         for (section, file, _) in EXTRA.iter().filter(|(_, _, first)| *first <= since) {
-            if let Some(contents) = self.section(section, input)? {
+            if let Some(contents) = self.section(section, profile, input)? {
                 extra.extend(archive(file, &contents));
             }
         }
@@ -191,15 +223,6 @@ fn version(pe: &Pe<'_>) -> Option<u32> {
     rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
 
-/// The command line as the stub passes it: control characters become spaces, and none are left at
-/// the end (`mangle_stub_cmdline`).
-fn printable(section: &[u8]) -> String {
-    let text = section.split(|byte| *byte == 0).next().unwrap_or_default();
-    let text = String::from_utf8_lossy(text);
-    let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    text.trim_end_matches(' ').to_string()
-}
-
 fn padded(bytes: &[u8]) -> Vec<u8> {
     let mut padded = bytes.to_vec();
     padded.resize(padded.len().next_multiple_of(4), 0);
@@ -236,7 +259,8 @@ mod tests {
         let bytes = pe_image(sections);
         let banks = Banks::new(alloc::vec![Algorithm::Sha256]);
         let uki = Uki::parse(&bytes, "kernel")?.expect("a UKI");
-        uki.steps(&banks, "kernel", Some(&[]), false)
+        let outside = Outside { smbios: Some(&[]), ..Outside::default() };
+        uki.steps(&banks, "kernel", &outside)
     }
 
     #[test]
@@ -259,7 +283,7 @@ mod tests {
     #[test]
     fn a_uki_without_command_line_is_refused() {
         let error = steps(&[(".linux", b"x")]).expect_err("no command line").to_string();
-        assert!(error.starts_with("kernel: no section `.cmdline` found"), "{error}");
+        assert!(error.contains("a UKI without section `.cmdline`"), "{error}");
         let other = pe_image(&[(".text", b"code")]);
         assert!(Uki::parse(&other, "kernel").expect("an image").is_none());
     }

@@ -7,8 +7,8 @@ use alloc::vec::Vec;
 
 use super::{Error, Reader, Result, ovmf};
 
-/// Where images of td-shim's first form hold the descriptor's distance from their end (td-shim
-/// specification 1.0, section 3.1).
+/// Where an image without the table of GUIDed entries tells the place of the descriptor: from its
+/// start (td-shim specification, «Metadata Location») or, in older builds, from its end.
 const TD_SHIM_OFFSET: usize = 0x20;
 
 /// What the only version of the descriptor begins with, and how many sections are sensible.
@@ -23,7 +23,7 @@ const PAGE_AUG: u32 = 1 << 1;
 /// Every address and memory size is a multiple of it.
 const PAGE: u64 = 4096;
 
-/// What a section is for (table 11-2, and td-shim specification 1.0, table 3-2).
+/// What a section is for (table 11-2, and td-shim specification, table 1.1-4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// Boot firmware volume: code.
@@ -40,6 +40,10 @@ pub enum Kind {
     Payload,
     /// Parameters of the payload (td-shim).
     PayloadParam,
+    /// What the image says of itself (td-shim); the VMM loads nothing of it.
+    TdInfo,
+    /// How the TD is to be launched (td-shim); likewise.
+    TdParams,
     /// Another type.
     Other(u32),
 }
@@ -91,8 +95,9 @@ fn descriptor(image: &[u8]) -> Result<usize> {
     };
     let by_offset = || {
         let place = image.len().checked_sub(TD_SHIM_OFFSET)?;
-        let distance = Reader::at(image, place).u32("offset of the TDX metadata").ok()?;
-        image.len().checked_sub(usize::try_from(distance).ok()?)
+        let told = Reader::at(image, place).u32("offset of the TDX metadata").ok()?;
+        let told = usize::try_from(told).ok()?;
+        Some(told).filter(stands).or_else(|| image.len().checked_sub(told))
     };
     by_table.filter(stands).or_else(|| by_offset().filter(stands)).ok_or_else(|| Error::Missing {
         what: "TDX metadata",
@@ -116,7 +121,10 @@ fn section<'a>(image: &'a [u8], reader: &mut Reader<'_>) -> Result<Section<'a>> 
     if !address.is_multiple_of(PAGE) || !size.is_multiple_of(PAGE) {
         return wrong(format!("{size:#x} bytes at {address:#x}"), "whole pages");
     }
-    if address.checked_add(size).is_none() || u64::try_from(length).is_ok_and(|raw| raw > size) {
+    let kind = Kind::of(kind);
+    let loaded = !matches!(kind, Kind::TdInfo | Kind::TdParams);
+    let longer = loaded && u64::try_from(length).is_ok_and(|raw| raw > size);
+    if address.checked_add(size).is_none() || longer {
         return wrong(
             format!("{length:#x} bytes for {size:#x} of memory at {address:#x}"),
             "contents that fit the memory",
@@ -124,7 +132,7 @@ fn section<'a>(image: &'a [u8], reader: &mut Reader<'_>) -> Result<Section<'a>> 
     }
     let data = Reader::at(image, start).take(length, "contents of a TDVF section")?;
     let (measured, on_demand) = (attributes & MR_EXTEND != 0, attributes & PAGE_AUG != 0);
-    Ok(Section { kind: Kind::of(kind), data, address, size, measured, on_demand })
+    Ok(Section { kind, data, address, size, measured, on_demand })
 }
 
 impl Kind {
@@ -137,6 +145,8 @@ impl Kind {
             4 => Self::PermMem,
             5 => Self::Payload,
             6 => Self::PayloadParam,
+            7 => Self::TdInfo,
+            8 => Self::TdParams,
             other => Self::Other(other),
         }
     }

@@ -5,25 +5,39 @@ use alloc::format;
 use alloc::string::ToString as _;
 use alloc::vec::Vec;
 
-use super::{Error, Result};
+use super::{Error, File, Guest, Register, Result};
 use crate::format;
 use crate::format::eventlog::Algorithm;
+
+/// Initdata, for every TEE that has a field for it: `HOST_DATA` of SEV-SNP (32 bytes), MRCONFIGID of
+/// TDX (48), CONFIGID of SGX and the realm personalization value of CCA (64 each); a TPM's PCR 8.
+pub const INITDATA: File =
+    File { name: "initdata", about: "Initdata (TOML) of Confidential Containers, for its field" };
+
+/// The field `name`, of `width` bytes, where `guest` comes with initdata.
+///
+/// # Errors
+/// As [`digest`].
+pub fn field(guest: &Guest<'_>, name: &str, width: usize) -> Result<Option<Register>> {
+    let digest = guest.file(INITDATA.name).map(digest).transpose()?;
+    Ok(digest.map(|digest| Register::new(name, fitted(digest, width))))
+}
 
 /// The digest of `text` by the algorithm that it names itself.
 ///
 /// # Errors
-/// It is no text, names no algorithm, or one that is not sha256, sha384 or sha512.
+/// It is no text, names no algorithm, or one that is not sha256, sha384, sha512 or sm3.
 pub fn digest(text: &[u8]) -> Result<Vec<u8>> {
     let name = core::str::from_utf8(text).ok().and_then(algorithm).ok_or_else(|| {
         let what = "key `algorithm`";
         let why = "initdata is a TOML text that begins with `algorithm` and `version`".to_string();
         Error::Input { input: "initdata", error: format::Error::Missing { what, why } }
     })?;
-    let known = ["sha256", "sha384", "sha512"].contains(&name);
+    let known = ["sha256", "sha384", "sha512", "sm3"].contains(&name);
     let algorithm = Algorithm::of_name(name).filter(|_| known);
     let algorithm = algorithm.ok_or_else(|| Error::Unsupported {
         what: format!("initdata algorithm `{name}`"),
-        why: "known are sha256, sha384 and sha512".to_string(),
+        why: "known are sha256, sha384, sha512 and sm3".to_string(),
     })?;
     Ok(algorithm.digest([text]))
 }

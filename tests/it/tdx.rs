@@ -52,6 +52,37 @@ fn pcr_0_of_older_firmware_has_what_its_core_wrote_into_it() {
     assert_eq!(machine["registers"]["pcr0"], known);
 }
 
+#[test]
+fn initdata_lands_in_the_field_of_each_tee() {
+    // Digests by sha256sum and Python's hashlib.
+    let digest = "c875e0fcb6036144402adc87cf6a1891ade73f6d02133dcf7d1e57baf8340118";
+    let pcr8 = "5dae57706322756c42d2c6f88c7c970764daa5fc9cf63634fa7214b0dd0c31d7";
+    let dir = tempfile::tempdir().expect("a directory");
+    let write = |name: &str, text: &[u8]| {
+        let path = dir.path().join(name);
+        fs::write(&path, text).expect("written");
+        path.display().to_string()
+    };
+    let text = b"algorithm = \"sha256\"\nversion = \"0.1.0\"\n\n[data]\n\"aa.toml\" = \"x\"\n";
+    let (initdata, code) = (write("initdata.toml", text), write("code", &[0xf4]));
+    let (tdvf, snp) = (at("sid-OVMF.inteltdx.ms.fd"), at("sid-OVMF.amdsev.fd"));
+    let (ovmf, kernel) = (at("sid-OVMF_CODE_4M.fd"), at("trixie-vmlinuz-cloud"));
+    let field = |given: &str, register: &str| {
+        let words: Vec<_> = given.split(' ').chain(["--initdata", &initdata]).collect();
+        measured(&words)["registers"][register].as_str().expect("a register").to_string()
+    };
+    let padded = |width: usize| format!("{digest:0<width$}", width = 2 * width);
+    assert_eq!(field(&format!("--tee tdx --firmware {tdvf}"), "mrconfigid"), padded(48));
+    let snp = format!("--tee sev-snp --firmware {snp} --vcpus 1 --cpu EPYC-Milan");
+    assert_eq!(field(&snp, "host_data"), digest);
+    assert_eq!(field(&format!("--tee sgx --code {code}"), "configid"), padded(64));
+    let vtpm = format!("--tee vtpm --firmware {ovmf} --kernel {kernel} --memory 1GiB");
+    assert_eq!(field(&vtpm, "pcr8"), pcr8);
+    assert_eq!(field(&format!("{vtpm} --bank sha384"), "pcr8"), "0".repeat(96));
+    let (code, _, stderr) = run(&["measure", "--tee", "se", "--initdata", &initdata]);
+    assert!(code == 2 && stderr.contains("se reads no --initdata"), "{stderr}");
+}
+
 /// A directory with broken inputs, and the error of a `measure` with some of them.
 struct Broken(tempfile::TempDir);
 
@@ -119,7 +150,7 @@ fn every_broken_input_gets_a_precise_error() {
     let error = changed(table + 20, &[0x10, 0, 0, 0]);
     assert!(error.contains("`.setup` in the headers"), "{error}");
     let error = changed(table, b".linux\0\0");
-    assert!(error.contains("kernel: no section `.cmdline` found"), "{error}");
+    assert!(error.contains("a UKI without section `.cmdline` is not supported"), "{error}");
 }
 
 #[test]

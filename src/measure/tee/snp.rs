@@ -20,6 +20,7 @@ use crate::digest::Sha384;
 use crate::format::ovmf::SevMetadata;
 use crate::format::vmsa::FEATURES;
 use crate::measure::guest::{CMDLINE, FIRMWARE, IGVM, INITRD, KERNEL, VARS};
+use crate::measure::initdata::{self, INITDATA};
 use crate::measure::machine::{CPU, CPU_SIGNATURE, Kind, VCPUS};
 use crate::measure::vmm::HOST_KERNEL;
 use crate::measure::vmm::sev::{self, Launch, Rdx};
@@ -53,8 +54,8 @@ pub const TEE: Tee = Tee {
         VARS_SIZE,
         BUG_COMPATIBLE,
     ],
-    reads: &[FIRMWARE, VARS, KERNEL, INITRD, CMDLINE, IGVM, SVSM],
-    registers: &["measurement"],
+    reads: &[FIRMWARE, VARS, KERNEL, INITRD, CMDLINE, IGVM, SVSM, INITDATA],
+    registers: &["measurement", "host_data"],
     expect,
 };
 
@@ -143,9 +144,19 @@ pub fn vmsas(guest: &Guest<'_>, machine: &Machine) -> Result<Vec<Vec<u8>>> {
     Ok([first].into_iter().chain(vec![other; others as usize]).collect())
 }
 
+/// Width of HOST_DATA (table 8.22 of the firmware ABI), which the launch digest does not cover.
+const HOST_DATA: usize = 32;
+
+fn expect(guest: &Guest<'_>, machines: &[Machine]) -> Result<Vec<Measurement>> {
+    let mut found = launches(guest, machines)?;
+    let host_data = initdata::field(guest, "host_data", HOST_DATA)?;
+    found.iter_mut().for_each(|one| one.registers.extend(host_data.clone()));
+    Ok(found)
+}
+
 /// Machines differ in few things, so little is computed for each: the firmware once, the sections
 /// once a VMM, the VMSAs once a model, and the rest is one step of the chain for each vCPU.
-fn expect(guest: &Guest<'_>, machines: &[Machine]) -> Result<Vec<Measurement>> {
+fn launches(guest: &Guest<'_>, machines: &[Machine]) -> Result<Vec<Measurement>> {
     if machines.iter().any(|machine| machine.settings.contains_key(SEED.name)) {
         return machines.iter().map(seed::expect).collect();
     }

@@ -16,17 +16,14 @@ use crate::format::eventlog::{
 use crate::format::tdvf::{self, Kind as Part, Section};
 use crate::measure::event::{self, Banks, Folded, Step};
 use crate::measure::guest::{CMDLINE, DISK, FIRMWARE, INITRD, KERNEL};
+use crate::measure::initdata::INITDATA;
 use crate::measure::machine::{Kind, MEMORY, Setting, VCPUS};
 use crate::measure::uefi::{Boot, Epoch, Trust};
 use crate::measure::vmm::tdvf::{Order, gce, hand_off};
 use crate::measure::{
-    Candidate, Confidence, Error, File, Guest, Machine, Measurement, Register, Result, Tee,
-    initdata, linux,
+    Candidate, Confidence, Error, Guest, Machine, Measurement, Register, Result, Tee, initdata,
+    linux,
 };
-
-/// Initdata of Confidential Containers.
-const INITDATA: File =
-    File { name: "initdata", about: "Initdata (TOML) that MRCONFIGID is bound to" };
 
 const fn field(name: &'static str, about: &'static str) -> Setting {
     Setting { name, about, kind: Kind::Text }
@@ -107,7 +104,7 @@ fn expect(guest: &Guest<'_>, machines: &[Machine]) -> Result<Vec<Measurement>> {
                 }
             }
             found.registers.extend(fields(guest, machine)?);
-            found.rest_on(|name| behind(name, fw_cfg));
+            found.rest_on(|name| behind(name, form, fw_cfg));
             Ok(found)
         })
         .collect()
@@ -184,8 +181,9 @@ fn run_time(
 
 /// What stands behind a register (`docs/measure/tdx.md`). `fw_cfg`: the firmware measures it, as no
 /// log of a TD that was compared does.
-fn behind(register: &str, fw_cfg: bool) -> Confidence {
+fn behind(register: &str, form: Form, fw_cfg: bool) -> Confidence {
     match register {
+        "mrtd" if matches!(form, Form::Gce { .. }) => Confidence::Source,
         "rtmr0" if fw_cfg => Confidence::Source,
         "rtmr0" | "rtmr3" => Confidence::Hardware,
         "rtmr1" | "rtmr2" => Confidence::VtpmBoot,
@@ -265,19 +263,21 @@ fn fields(guest: &Guest<'_>, machine: &Machine) -> Result<Vec<Register>> {
     let mut found = Vec::new();
     for setting in &FIELDS {
         let stated = machine.text(setting.name).map(|text| padded(setting.name, text));
-        let bound = (setting.name == "mrconfigid").then(|| guest.file(INITDATA.name)).flatten();
-        let bound = bound.map(initdata::digest).transpose()?;
-        let value = match (stated.transpose()?, bound) {
+        let bound = match setting.name {
+            name @ "mrconfigid" => initdata::field(guest, name, WIDTH)?,
+            _ => None,
+        };
+        let register = match (stated.transpose()?, bound) {
             (Some(_), Some(_)) => {
                 let what = "mrconfigid beside initdata".to_string();
                 let why = "initdata is what MRCONFIGID is bound to: give one of them".to_string();
                 return Err(Error::Unsupported { what, why });
             }
-            (Some(value), None) => value,
-            (None, Some(digest)) => initdata::fitted(digest, WIDTH),
+            (Some(value), None) => Register::new(setting.name, value),
+            (None, Some(register)) => register,
             (None, None) => continue,
         };
-        found.push(Register::new(setting.name, value));
+        found.push(register);
     }
     Ok(found)
 }

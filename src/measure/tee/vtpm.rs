@@ -5,12 +5,13 @@ use alloc::string::ToString as _;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use crate::format::eventlog::Algorithm;
-use crate::measure::event::{self, Step};
+use crate::format::eventlog::{Algorithm, EV_EVENT_TAG};
+use crate::measure::event::{self, Digests, Step};
 use crate::measure::guest::{CMDLINE, DISK, FIRMWARE, INITRD, KERNEL, VARS};
+use crate::measure::initdata::{self, INITDATA};
 use crate::measure::machine::{Kind, MEMORY, Setting, VCPUS};
 use crate::measure::uefi::{Boot, Trust};
-use crate::measure::{Confidence, File, Guest, Machine, Measurement, Result, Tee, linux};
+use crate::measure::{Confidence, Error, File, Guest, Machine, Measurement, Result, Tee, linux};
 
 /// Files of fw_cfg: ACPI tables, boot order and SMBIOS, for one machine or several.
 pub const ACPI: File = File {
@@ -45,7 +46,7 @@ pub const VTPM: Tee = Tee {
     about: "virtual TPM: PCRs of measured boot",
     vmms: &["qemu"],
     takes: &[VCPUS, MEMORY, BANK, EPOCH, PHASE],
-    reads: &[FIRMWARE, VARS, KERNEL, INITRD, CMDLINE, DISK, ACPI],
+    reads: &[FIRMWARE, VARS, KERNEL, INITRD, CMDLINE, DISK, ACPI, INITDATA],
     registers: PCRS,
     expect,
 };
@@ -72,7 +73,8 @@ fn expect(guest: &Guest<'_>, machines: &[Machine]) -> Result<Vec<Measurement>> {
             }
         };
         let Some((_, boot)) = boots.get_mut(index) else { continue };
-        let steps = boot.steps(machine)?;
+        let mut steps = boot.steps(machine)?;
+        steps.extend(bound(guest, bank(machine))?);
         let register = |step: &Step| Some(format!("pcr{}", step.pcr));
         let folded = event::fold(&steps, bank(machine), PCRS, register);
         let mut warnings = notes(boot);
@@ -89,6 +91,22 @@ fn expect(guest: &Guest<'_>, machines: &[Machine]) -> Result<Vec<Measurement>> {
         });
     }
     Ok(found)
+}
+
+/// PCR 8, which the attestation agent of Confidential Containers extends by initdata's digest, in
+/// the bank of SHA-256 alone (guest-components `attester/src/az_snp_vtpm`, `…/tpm`).
+fn bound(guest: &Guest<'_>, bank: Algorithm) -> Result<Option<Step>> {
+    let Some(text) = guest.file(INITDATA.name) else { return Ok(None) };
+    let digest = initdata::digest(text)?;
+    if digest.len() != Algorithm::Sha256.width() {
+        let what = "initdata of another algorithm than sha256".to_string();
+        let why = "PCR 8 of the bank of SHA-256 is extended by it as it is".to_string();
+        return Err(Error::Unsupported { what, why });
+    }
+    let digests = Digests::Known([(Algorithm::Sha256, digest)].into());
+    let what = "initdata, by the attestation agent".to_string();
+    let step = Step { pcr: 8, kind: EV_EVENT_TAG, what, digests };
+    Ok((bank == Algorithm::Sha256).then_some(step))
 }
 
 fn bank(machine: &Machine) -> Algorithm {

@@ -20,6 +20,7 @@ use rem::{REM_EVENTS, REMS};
 use settings::*;
 
 use crate::measure::guest::{CMDLINE, DTB, FIRMWARE, INITRD, KERNEL};
+use crate::measure::initdata::INITDATA;
 use crate::measure::machine::{MEMORY, VCPUS};
 use crate::measure::vmm::realm::{self, Launch, Shape};
 use crate::measure::{
@@ -47,7 +48,7 @@ pub const CCA: Tee = Tee {
         FLAGS,
         RPV,
     ],
-    reads: &[FIRMWARE, KERNEL, INITRD, CMDLINE, DTB, REM_EVENTS],
+    reads: &[FIRMWARE, KERNEL, INITRD, CMDLINE, DTB, REM_EVENTS, INITDATA],
     registers: &["rim", "rem0", "rem1", "rem2", "rem3", "rpv"],
     expect,
 };
@@ -90,7 +91,7 @@ fn one(guest: &Guest<'_>, machine: &Machine) -> Result<Measurement> {
         });
         registers.push(Register::new(name, value?));
     }
-    registers.extend(personalization(machine)?.map(|value| Register::new("rpv", value)));
+    registers.extend(personalization(guest, machine)?);
     let warnings = warnings(guest, &launch, rmm);
     let parts = alloc::vec![Register::new("dtb", parameters.hash.of(&[&launch.dtb]))];
     let confidence = match (rmm, machine.vmm.name.as_str()) {

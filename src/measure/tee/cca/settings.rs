@@ -7,7 +7,7 @@ use super::hash::{Hash, WIDTH, padded};
 use super::rim::{FLAG_LPA2, FLAG_PMU, FLAG_SVE, Parameters};
 use crate::digest::unhex;
 use crate::measure::machine::Kind;
-use crate::measure::{Error, Machine, Result, Setting};
+use crate::measure::{Error, Guest, Machine, Register, Result, Setting, initdata};
 
 pub(super) const HASH: Setting = Setting {
     name: "hash",
@@ -116,14 +116,20 @@ pub(super) fn parameters(machine: &Machine, needed: u8) -> Result<Parameters> {
     })
 }
 
-/// The realm personalization value, if the machine states one.
-pub(super) fn personalization(machine: &Machine) -> Result<Option<[u8; WIDTH]>> {
-    let Some(text) = machine.text(RPV.name) else { return Ok(None) };
+/// The realm personalization value: what the machine states, or what initdata binds it to.
+pub(super) fn personalization(guest: &Guest<'_>, machine: &Machine) -> Result<Option<Register>> {
+    let bound = initdata::field(guest, RPV.name, WIDTH)?;
+    let Some(text) = machine.text(RPV.name) else { return Ok(bound) };
+    if bound.is_some() {
+        let what = "rpv beside initdata".to_string();
+        let why = "initdata is what the value is bound to: give one of them".to_string();
+        return Err(Error::Unsupported { what, why });
+    }
     let bytes = unhex(text).ok().filter(|bytes| bytes.len() <= WIDTH);
     let bytes = bytes.ok_or_else(|| Error::Setting {
         name: RPV.name.to_string(),
         found: text.to_string(),
         expected: "up to 64 bytes in hexadecimal".to_string(),
     })?;
-    Ok(Some(padded(&bytes)))
+    Ok(Some(Register::new(RPV.name, padded(&bytes))))
 }

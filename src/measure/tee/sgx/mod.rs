@@ -22,6 +22,7 @@ use crate::digest::Sha256;
 use crate::format::sgx::{CHUNK, Record, Sigstruct};
 use crate::format::{self, Error, Reader};
 use crate::measure::guest::IMAGE;
+use crate::measure::initdata::{self, INITDATA};
 use crate::measure::machine::Kind;
 use crate::measure::page::PAGE_SIZE;
 use crate::measure::{self, Confidence, File, Guest, Machine, Measurement, Register, Result};
@@ -33,8 +34,8 @@ pub const SGX: Tee = Tee {
     about: "Intel SGX: SGXS streams, enclaves of the Intel SDK and Occlum, Gramine, SIGSTRUCTs",
     vmms: &[],
     takes: &[NSSA],
-    reads: &[IMAGE, SIGSTRUCT, MANIFEST, LIBPAL, CODE],
-    registers: &["mrenclave", "mrsigner"],
+    reads: &[IMAGE, SIGSTRUCT, MANIFEST, LIBPAL, CODE, INITDATA],
+    registers: &["mrenclave", "mrsigner", "configid"],
     expect,
 };
 
@@ -61,6 +62,9 @@ const NSSA: Setting = Setting {
     kind: Kind::Count,
 };
 
+/// Width of CONFIGID (SDM volume 3D, section 38.7, SECS), which the loader of the enclave states.
+const CONFIG_ID: usize = 64;
+
 /// The SGXS stream of the guest's code on `machine`.
 ///
 /// # Errors
@@ -84,6 +88,7 @@ fn one(guest: &Guest<'_>, machine: &Machine) -> Result<Measurement> {
     let mut registers = alloc::vec![Register::new("mrenclave", identity.mrenclave)];
     let mrsigner = identity.sigstruct.as_ref().map(Sigstruct::mrsigner);
     registers.extend(mrsigner.map(|value| Register::new("mrsigner", value)));
+    registers.extend(initdata::field(guest, "configid", CONFIG_ID)?);
     let warnings = identity.warnings().collect();
     let confidence = Confidence::ToolsAgree;
     Ok(Measurement { registers, warnings, confidence, ..Measurement::default() })

@@ -15,7 +15,8 @@ $b mount -t devtmpfs dev /dev
 $b mount -t securityfs sec /sys/kernel/security
 exec >/dev/ttyS1
 $b echo LOG-BEGINS
-for n in 0 1 2 3 4 5 6 7 9 11; do $b echo PCR $n $($b cat /sys/class/tpm/tpm0/pcr-sha256/$n); done
+cd /sys/class/tpm/tpm0
+for pcr in pcr-*/*; do $b echo $pcr $($b cat $pcr); done
 $b echo EVENTS
 $b od -An -v -tx1 /sys/kernel/security/tpm0/binary_bios_measurements
 $b echo LOG-ENDS

@@ -40,6 +40,9 @@ const UNAVAILABLE: u16 = 14;
 fn publish(content: &Content, target: &Target) -> Result<Report> {
     let address = target.place.strip_prefix("http://").unwrap_or(&target.place);
     let address = address.trim_end_matches('/').to_string();
+    if address.contains('/') || !address.contains(':') {
+        bail!("expected HOST:PORT (RVPS speaks gRPC without TLS), found `{}`", target.place);
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.context("cannot start the network")?;
     let mut rvps = Rvps { runtime, address, patience: target.patience };

@@ -29,16 +29,17 @@ impl Auth {
     /// A token from a file or descriptor, checked as far as its holder can.
     ///
     /// # Errors
-    /// It cannot be read, or the server would refuse it: no token, expired, without a role.
+    /// It cannot be read, or the server would refuse it: no token, without a role or an end, expired.
     pub fn bearer(place: &str) -> Result<Self> {
         let token = secret(place)?.trim().to_string();
         let claims = claims(&token).with_context(|| format!("{place} holds no JWT"))?;
         if claims.get("role").and_then(Value::as_str).is_none() {
             bail!("the token in {place} has no `role`: trustee 0.21 asks for one");
         }
-        let expires = claims.get("exp").and_then(Value::as_u64);
-        if expires.is_some_and(|expires| expires <= now()) {
-            bail!("the token in {place} has expired");
+        match claims.get("exp").and_then(Value::as_u64) {
+            None => bail!("the token in {place} has no `exp`: trustee takes none that never ends"),
+            Some(expires) if expires <= now() => bail!("the token in {place} has expired"),
+            Some(_) => {}
         }
         Ok(Self::Bearer(Secret(Some(format!("Bearer {token}")))))
     }

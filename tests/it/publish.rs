@@ -175,6 +175,11 @@ fn a_401_about_the_token_is_told_apart_from_one_about_a_value() {
     let (code, _, stderr) = build.publish(&["--to", "kbs", "--place", &kbs.url, "--token", &token]);
     assert_eq!(code, 2);
     assert!(stderr.contains("has expired"), "{stderr}");
+    let endless = build.secret("endless.jwt", &self::token(&json!({"role": "admin"})), 0o600);
+    let (code, _, stderr) =
+        build.publish(&["--to", "kbs", "--place", &kbs.url, "--token", &endless]);
+    assert_eq!(code, 2);
+    assert!(stderr.contains("has no `exp`"), "{stderr}");
     assert_eq!(kbs.values().len(), 0);
 }
 

@@ -179,6 +179,11 @@ fn a_place_without_the_service_is_named() {
     assert_eq!(code, 2);
     assert!(stderr.contains("RVPS at 127.0.0.1:1, QueryReferenceValue"), "{stderr}");
     assert!(stderr.contains("cannot connect"), "{stderr}");
+    for place in ["https://127.0.0.1:50003", "localhost"] {
+        let (code, _, stderr) = run(&["publish", &from, "--to", "rvps", "--place", place]);
+        assert_eq!(code, 2);
+        assert!(stderr.contains("expected HOST:PORT"), "{stderr}");
+    }
 }
 
 #[test]

@@ -11,6 +11,7 @@ const MAX_DEPTH: usize = 16;
 
 /// Major types (RFC 8949 section 3.1).
 const UNSIGNED: u8 = 0;
+const NEGATIVE: u8 = 1;
 const BYTES: u8 = 2;
 const TEXT: u8 = 3;
 const ARRAY: u8 = 4;
@@ -83,6 +84,21 @@ impl<'a> Decoder<'a> {
             .map_err(|_| unexpected(offset, TEXT << 5, "a text in UTF-8"))
     }
 
+    /// The number that comes next.
+    ///
+    /// # Errors
+    /// Something else comes next, or it is beyond 63 bits.
+    pub fn integer(&mut self) -> Result<i64> {
+        let offset = self.reader.offset();
+        let (major, argument) = self.head()?;
+        let number = i64::try_from(argument).ok().and_then(|number| match major {
+            UNSIGNED => Some(number),
+            NEGATIVE => Some(-1 - number),
+            _ => None,
+        });
+        number.ok_or_else(|| unexpected(offset, major << 5, "a number of 63 bits"))
+    }
+
     /// The bytes that come next: as a byte string, or as an array of numbers below 256.
     ///
     /// # Errors
@@ -152,6 +168,8 @@ mod tests {
         assert_eq!(decoder.skip(), Ok(()));
         assert_eq!((decoder.text(), decoder.bytes()), (Ok("b"), Ok(alloc::vec![5, 6])));
         assert_eq!((decoder.text(), decoder.bytes()), (Ok("c"), Ok(alloc::vec![7, 8])));
+        assert_eq!(Decoder::new(b"\x38\x22").integer(), Ok(-35));
+        assert!(Decoder::new(b"\x3b\xff\xff\xff\xff\xff\xff\xff\xff").integer().is_err());
     }
 
     #[test]

@@ -134,6 +134,34 @@ fn a_signed_enclave_image_holds_what_openssl_verifies() {
         &["dgst", "-sha384", "-verify", "public.pem", "-signature", "signature", "signed"],
     );
     other_keys_are_refused(dir, parts, &signed);
+    changes_are_found_on_reading(dir, &image, parts);
+}
+
+/// An image whose parts or whose signature were changed, its checksum mended, is refused.
+fn changes_are_found_on_reading(dir: &Path, image: &[u8], parts: &str) {
+    let find = |what: &[u8]| image.windows(what.len()).position(|w| w == what).expect("found");
+    let mended = |place: usize| {
+        let mut image = image.to_vec();
+        image[place] ^= 1;
+        let mut checksum = crc32fast::Hasher::new();
+        checksum.update(&image[..544]);
+        checksum.update(&image[548..]);
+        image[544..548].copy_from_slice(&checksum.finalize().to_be_bytes());
+        fs::write(dir.join("changed.eif"), image).expect("written");
+        let (code, _, said) = in_dir(dir, "measure --tee nitro --image @changed.eif");
+        let shown = in_dir(dir, "inspect @changed.eif").1;
+        assert!(code == 2 && shown.contains("wrong: signature in the EIF"), "{said}{shown}");
+        said
+    };
+    let said = mended(find(b"kernel"));
+    assert!(said.contains("expected the PCR 0 of this image, found another PCR 0"), "{said}");
+    let said = mended(image.len() - 1);
+    assert!(said.contains("expected one by the key of its certificate"), "{said}");
+    let shown = in_dir(dir, "inspect @out/enclave.eif").1;
+    assert!(shown.contains("by the certificate"), "{shown}");
+    let signed = "--signing-certificate @other.crt --signing-key @other.pem --out @p256";
+    assert_eq!(in_dir(dir, &format!("{parts} {signed}")).0, 0);
+    assert_eq!(in_dir(dir, "measure --tee nitro --image @p256/enclave.eif").0, 0);
 }
 
 fn other_keys_are_refused(dir: &Path, parts: &str, signed: &str) {

@@ -1,17 +1,19 @@
 //! AWS Nitro Enclaves: PCR0, PCR1, PCR2 and PCR8 of an enclave image. `docs/measure/nitro.md`.
 
+mod signature;
+
 use alloc::format;
 use alloc::string::ToString;
 use alloc::vec;
 use alloc::vec::Vec;
 
 use crate::digest::Sha384;
-use crate::format::cbor::Decoder;
 use crate::format::eif::{Image, Kind};
 use crate::format::{self, pem};
 use crate::measure::event::Event;
 use crate::measure::guest::{CMDLINE, IMAGE, INITRD, KERNEL};
 use crate::measure::{Confidence, Error, File, Guest, Machine, Measurement, Register, Result, Tee};
+use signature::Signature;
 
 /// The row of AWS Nitro Enclaves.
 pub const NITRO: Tee = Tee {
@@ -41,11 +43,26 @@ fn expect(guest: &Guest<'_>, machines: &[Machine]) -> Result<Vec<Measurement>> {
         None => Parts::from_files(guest)?,
     };
     let events = parts.events();
+    let signed = image.as_ref().map_or(Ok(None), |image| signature(image, &parts));
+    signed.map_err(|error| Error::Input { input: "image", error })?;
     let value = |event: &Event| Sha384::ZERO.extend(&event.digest);
     let registers = events.iter().map(|e| Register::new(&e.register, value(e))).collect();
     let confidence = Confidence::ToolsAgree;
     let one = Measurement { registers, events, confidence, ..Measurement::default() };
     Ok(machines.iter().map(|_| one.clone()).collect())
+}
+
+/// The certificate whose key has signed PCR 0 of `image`, where one has; its hash is PCR 8.
+///
+/// # Errors
+/// There is a signature, and it is broken or wrong.
+pub fn signature(image: &Image<'_>, parts: &Parts<'_>) -> format::Result<Option<Vec<u8>>> {
+    let Some(section) = image.of_kind(Kind::Signature).next() else { return Ok(None) };
+    let signature = Signature::parse(section)?;
+    let events = parts.events();
+    let digest = events.first().map(|event| Sha384::ZERO.extend(&event.digest));
+    signature.check(&digest.unwrap_or(Sha384::ZERO))?;
+    Ok(Some(signature.certificate))
 }
 
 /// What the enclave is made of, in the order in which it is measured.
@@ -68,7 +85,8 @@ impl<'a> Parts<'a> {
     /// A signature section that is not the CBOR that the format asks for.
     pub fn of(image: &'a Image<'a>) -> format::Result<Self> {
         let first = |kind| image.of_kind(kind).next().unwrap_or_default();
-        let certificate = image.of_kind(Kind::Signature).next().map(certificate).transpose()?;
+        let signed = image.of_kind(Kind::Signature).next().map(Signature::parse).transpose()?;
+        let certificate = signed.map(|signature| signature.certificate);
         Ok(Self {
             kernel: first(Kind::Kernel),
             cmdline: first(Kind::Cmdline),
@@ -122,21 +140,6 @@ impl<'a> Parts<'a> {
 fn event(pcr: u8, digest: Sha384, what: &str) -> Event {
     let (register, kind) = (format!("pcr{pcr}"), "EIF".to_string());
     Event { register, kind, digest: digest.0.to_vec(), what: what.to_string() }
-}
-
-/// Certificate, as DER, of the first of the signatures in a signature section: a CBOR array of
-/// maps whose `signing_certificate` is PEM, written as an array of numbers or as a byte string.
-fn certificate(section: &[u8]) -> format::Result<Vec<u8>> {
-    let mut decoder = Decoder::new(section);
-    decoder.array()?;
-    for _ in 0..decoder.map()? {
-        match decoder.text()? {
-            "signing_certificate" => return pem::first(&decoder.bytes()?, "CERTIFICATE"),
-            _ => decoder.skip()?,
-        }
-    }
-    let why = "the signature section of the EIF names none".to_string();
-    Err(format::Error::Missing { what: "signing_certificate", why })
 }
 
 #[cfg(test)]

@@ -3,9 +3,10 @@
 //! Bytes in, bytes out; the verb writes the files. Nothing enters but the guest and the machine: the
 //! same inputs always give the same bytes.
 
+use crate::digest::hex;
 use crate::format::eif::{self, Kind, Section};
 use crate::measure::tee::{cca, nitro, se, sgx};
-use crate::measure::{Error, Guest, Machine, Result};
+use crate::measure::{Error, Guest, Machine, Register, Result};
 
 /// Files by name.
 pub type Made = Vec<(&'static str, Vec<u8>)>;
@@ -26,7 +27,8 @@ pub struct Maker {
 pub const MAKERS: &[Maker] = &[
     Maker {
         tee: se::SE.name,
-        about: "se.img, to be booted, and hdr.bin, its header for verifiers",
+        about: "se.img, to be booted; for verifiers hdr.bin, its header, and as hexadecimal text \
+                image_phkh, attestation_phkh, tag, pld, ald, tld",
         secret: true,
         make: secure_execution,
     },
@@ -50,10 +52,23 @@ pub const MAKERS: &[Maker] = &[
     },
 ];
 
+/// Values of a Secure Execution header that verifiers compare, each in a file of its own, a line for
+/// each host.
+const SE_VALUES: [&str; 6] = ["image_phkh", "attestation_phkh", "tag", "pld", "ald", "tld"];
+
 fn secure_execution(guest: &Guest<'_>, machine: &Machine) -> Result<Made> {
     let made = se::make(guest, machine)?;
     let header = made.header.write();
-    Ok(vec![("se.img", made.image), ("hdr.bin", header)])
+    let mut files = vec![("se.img", made.image), ("hdr.bin", header)];
+    let registers = se::registers(&made.header);
+    // Further hosts are `image_phkh.2` and so on: a line each.
+    let of = |name: &str, register: &Register| register.name.split('.').next() == Some(name);
+    files.extend(SE_VALUES.map(|name| {
+        let lines = registers.iter().filter(|register| of(name, register));
+        let lines: String = lines.map(|one| format!("{}\n", hex(&one.value))).collect();
+        (name, lines.into_bytes())
+    }));
+    Ok(files)
 }
 
 fn device_tree(guest: &Guest<'_>, machine: &Machine) -> Result<Made> {

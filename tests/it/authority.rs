@@ -121,6 +121,17 @@ impl Authority {
 
     /// A host-key document on `curve`.
     pub(crate) fn host(&self, name: &str, curve: &str, period: Period) -> String {
+        self.host_signed(name, curve, period, &[])
+    }
+
+    /// A host-key document that is signed as the options `more` of `openssl ca` say.
+    pub(crate) fn host_signed(
+        &self,
+        name: &str,
+        curve: &str,
+        period: Period,
+        more: &[&str],
+    ) -> String {
         let (file, curve) = (format!("{name}.key"), format!("ec_paramgen_curve:{curve}"));
         key(&self.dir, &file, &["EC", "-pkeyopt", &curve]);
         let (request, certificate) = (format!("{name}.csr"), format!("{name}.crt"));
@@ -132,7 +143,7 @@ impl Authority {
                 &request,
             ],
         );
-        self.issue_request([&request, &certificate], "host", period, &[]);
+        self.issue_request([&request, &certificate], "host", period, more);
         self.path(&certificate)
     }
 

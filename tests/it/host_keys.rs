@@ -114,6 +114,34 @@ fn documents_are_taken_and_refused_as_their_chain_says() {
 }
 
 #[test]
+fn documents_signed_by_rsassa_pss_are_judged_too() {
+    let fixture = Fixture::new();
+    let (lists, signer) = (fixture.lists(), fixture.signer.certificate());
+    let pss = |name: &str, hash: &str, salt: &str| {
+        let [mask, salt] = [format!("rsa_mgf1_md:{hash}"), format!("rsa_pss_saltlen:{salt}")];
+        let padding = ["-md", hash, "-sigopt", "rsa_padding_mode:pss"];
+        let more = [&padding[..], &["-sigopt", &mask, "-sigopt", &salt]].concat();
+        fixture.signer.host_signed(name, "P-521", VALID, &more)
+    };
+    for (hash, salt) in [("sha256", "32"), ("sha384", "20"), ("sha512", "64"), ("sha512", "0")] {
+        let host = pss(&format!("{hash}-{salt}"), hash, salt);
+        let taken = fixture.measure(&host, &signer, &lists, &[]);
+        assert!(taken.is_ok(), "{hash}, {salt} bytes of salt: {taken:?}");
+        let text = fs::read_to_string(&host).expect("a certificate");
+        // The end of the base64 text is that of the signature.
+        let place = text.find("\n-----END").expect("an end") - 20;
+        let other = if &text[place..=place] == "A" { "B" } else { "A" };
+        let broken = format!("{}{other}{}", &text[..place], &text[place + 1..]);
+        fs::write(&host, broken).expect("written");
+        let said = fixture.refusal(&host, &lists, &[]);
+        assert!(said.contains("its signature is wrong"), "{said}");
+    }
+    let weak = pss("sha1", "sha1", "20");
+    let said = fixture.refusal(&weak, &lists, &[]);
+    assert!(said.contains("its RSASSA-PSS is not that of SHA-256"), "{said}");
+}
+
+#[test]
 fn what_is_revoked_or_cannot_be_looked_up_is_refused() {
     let fixture = Fixture::new();
     let signer = fixture.signer.certificate();

@@ -140,7 +140,7 @@ fn same(given: &[u8], again: &[u8]) -> Result<()> {
 
 /// The registers that a header stands for. A host that attests is asked for by the same key as
 /// runs the image, so that both hashes are one; further hosts follow with their number.
-fn registers(header: &Header) -> Vec<Register> {
+pub fn registers(header: &Header) -> Vec<Register> {
     let fixed = &header.fixed;
     let (first, further) = header.slots.split_at(header.slots.len().min(1));
     let one = first.iter().flat_map(|slot| {

@@ -10,6 +10,7 @@ mod certificate;
 mod chain;
 mod list;
 mod name;
+mod pss;
 mod signature;
 
 use alloc::format;

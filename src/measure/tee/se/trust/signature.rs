@@ -1,4 +1,4 @@
-//! Signatures of certificates and lists: RSA (PKCS #1 v1.5) and ECDSA.
+//! Signatures of certificates and lists: RSA (PKCS #1 v1.5 and PSS) and ECDSA.
 //!
 //! What offers fewer than 112 bits of security is refused, as s390-tools does (OpenSSL's security
 //! level 2): RSA below 2048 bits, SHA-1.
@@ -14,23 +14,28 @@ use x509_cert::der::{Encode as _, Reader as _, SliceReader};
 use x509_cert::spki::SubjectPublicKeyInfoOwned;
 
 use super::certificate::Envelope;
+use super::pss;
 use crate::digest::{Sha256, Sha384, Sha512};
 
-/// A hash by its name and its `DigestInfo` (RFC 8017 section 9.2, note 1).
+/// A hash by its identifier (RFC 8017 appendix B.1) and its `DigestInfo` (section 9.2, note 1).
 struct Hash {
+    id: &'static str,
     of: fn(&[u8]) -> Vec<u8>,
     info: &'static [u8],
 }
 
 const SHA256: Hash = Hash {
+    id: "2.16.840.1.101.3.4.2.1",
     of: |bytes| Sha256::of(bytes).0.to_vec(),
     info: b"\x30\x31\x30\x0d\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x01\x05\x00\x04\x20",
 };
 const SHA384: Hash = Hash {
+    id: "2.16.840.1.101.3.4.2.2",
     of: |bytes| Sha384::of(bytes).0.to_vec(),
     info: b"\x30\x41\x30\x0d\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x02\x05\x00\x04\x30",
 };
 const SHA512: Hash = Hash {
+    id: "2.16.840.1.101.3.4.2.3",
     of: |bytes| Sha512::of(bytes).0.to_vec(),
     info: b"\x30\x51\x30\x0d\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x03\x05\x00\x04\x40",
 };
@@ -61,6 +66,9 @@ pub(super) fn check(key: &SubjectPublicKeyInfoOwned, envelope: &Envelope) -> Res
     if let Some((_, hash)) = hash(const { &ECDSA }) {
         return ecdsa(key, &(hash.of)(&envelope.signed), signature);
     }
+    if id == pss::PSS {
+        return rsa_pss(key, envelope, signature);
+    }
     Err(format!("its signature algorithm {id} is not RSA or ECDSA with SHA-256, -384 or -512"))
 }
 
@@ -73,10 +81,7 @@ fn rsa(
     signed: &[u8],
     signature: &[u8],
 ) -> Result<(), String> {
-    let (modulus, exponent) = rsa_key(key).ok_or("its issuer's key is not of RSA")?;
-    if !(2048..=16384).contains(&modulus.bits()) {
-        return Err(format!("an RSA key has 2048 to 16384 bits, not {}", modulus.bits()));
-    }
+    let (modulus, exponent) = rsa_key(key)?;
     let width = usize::try_from(modulus.bits().div_ceil(8)).unwrap_or(0);
     let opened = BigUint::from_bytes_be(signature).modpow(&exponent, &modulus).to_bytes_be();
     let tail = [&[0], hash.info, &(hash.of)(signed)].concat();
@@ -87,14 +92,36 @@ fn rsa(
     if fits { Ok(()) } else { Err(WRONG.to_string()) }
 }
 
-/// Modulus and exponent of an RSA key (RFC 8017 appendix A.1.1).
-fn rsa_key(key: &SubjectPublicKeyInfoOwned) -> Option<(BigUint, BigUint)> {
-    let mut reader = SliceReader::new(key.subject_public_key.raw_bytes()).ok()?;
-    let pair = reader.sequence(|reader| {
-        let number = |number: UintRef<'_>| BigUint::from_bytes_be(number.as_bytes());
-        Ok((number(reader.decode()?), number(reader.decode()?)))
+fn rsa_pss(
+    key: &SubjectPublicKeyInfoOwned,
+    envelope: &Envelope,
+    signature: &[u8],
+) -> Result<(), String> {
+    let stated = pss::Parameters::of(&envelope.algorithm);
+    let hashes = [SHA256, SHA384, SHA512];
+    let known = stated.and_then(|stated| {
+        let id = stated.hash.to_string();
+        hashes.into_iter().find(|hash| hash.id == id).map(|hash| (hash.of, stated.salt))
     });
-    pair.ok()
+    let (hash, salt) = known
+        .ok_or("its RSASSA-PSS is not that of SHA-256, -384 or -512, with MGF1 of the same")?;
+    let good = pss::verifies(&rsa_key(key)?, hash, salt, &hash(&envelope.signed), signature);
+    if good { Ok(()) } else { Err(WRONG.to_string()) }
+}
+
+/// Modulus and exponent of an RSA key (RFC 8017 appendix A.1.1).
+fn rsa_key(key: &SubjectPublicKeyInfoOwned) -> Result<(BigUint, BigUint), String> {
+    let pair = SliceReader::new(key.subject_public_key.raw_bytes()).and_then(|mut reader| {
+        reader.sequence(|reader| {
+            let number = |number: UintRef<'_>| BigUint::from_bytes_be(number.as_bytes());
+            Ok((number(reader.decode()?), number(reader.decode()?)))
+        })
+    });
+    let (modulus, exponent) = pair.map_err(|_| "its issuer's key is not of RSA")?;
+    if !(2048..=16384).contains(&modulus.bits()) {
+        return Err(format!("an RSA key has 2048 to 16384 bits, not {}", modulus.bits()));
+    }
+    Ok((modulus, exponent))
 }
 
 fn ecdsa(key: &SubjectPublicKeyInfoOwned, digest: &[u8], signature: &[u8]) -> Result<(), String> {

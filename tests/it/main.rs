@@ -20,6 +20,7 @@ mod killed;
 mod lock;
 mod malformed;
 mod mirror;
+mod nitro_chain;
 mod oci;
 mod policy;
 mod publish;

@@ -1,5 +1,6 @@
 //! What people get wrong about the files of a guest.
 
+use std::collections::BTreeSet;
 use std::io::Read as _;
 
 use super::cmdline;
@@ -31,7 +32,7 @@ enum Change<'a> {
 /// Everything that may stand in the place of the expected files, owned.
 pub(super) struct Alternatives {
     cmdlines: Vec<(String, Deviation)>,
-    /// Command lines with two mistakes: a word, and an end.
+    /// Command lines with two mistakes.
     twice: Vec<(String, [Deviation; 2])>,
     files: Vec<(Other, Deviation)>,
 }
@@ -51,13 +52,7 @@ impl Alternatives {
             })
             .collect();
         files.extend(guest.initrd.and_then(unpacked));
-        let rare = |(_, deviation): &&(_, Deviation)| deviation.cost < cost::RARE;
-        let both = |(line, a): &(String, Deviation)| {
-            let a = a.clone();
-            let ends = cmdline::ended(line).into_iter();
-            ends.map(move |(text, b)| (text, [a.clone(), b])).collect::<Vec<_>>()
-        };
-        let twice = cmdlines.iter().filter(rare).flat_map(both).collect();
+        let twice = twice(guest.cmdline, &cmdlines);
         Self { cmdlines, twice, files }
     }
 
@@ -127,6 +122,30 @@ impl Alternatives {
         changes.extend(lines.map(|(line, d)| (Change::Cmdline(line), d.clone())));
         changes
     }
+}
+
+/// Command lines with two mistakes, neither of which is seldom met: a word and an end, and, of short
+/// lines, two words. Each line once, with the likeliest pair.
+fn twice(expected: Option<&str>, once: &[(String, Deviation)]) -> Vec<(String, [Deviation; 2])> {
+    const FEW: usize = 12;
+    let few = expected.is_some_and(|line| line.split(' ').count() <= FEW);
+    let both = |(line, a): &(String, Deviation)| {
+        let words = match few && a.cost <= cost::WORD {
+            true => cmdline::variants(line),
+            false => cmdline::ended(line),
+        };
+        let likely = words.into_iter().filter(|(_, b)| b.cost <= cost::WORD);
+        let pair = |(text, b)| (text, [a.clone(), b]);
+        likely.map(pair).collect::<Vec<_>>()
+    };
+    let mut seen: BTreeSet<&str> = once.iter().map(|(line, _)| &line[..]).collect();
+    seen.extend(expected);
+    let cheap = once.iter().filter(|(_, deviation)| deviation.cost < cost::RARE);
+    let mut all: Vec<_> = cheap.flat_map(both).collect();
+    all.sort_by_key(|(_, [a, b])| a.cost + b.cost);
+    let mut known: BTreeSet<String> = BTreeSet::new();
+    all.retain(|(line, _)| !seen.contains(&line[..]) && known.insert(line.clone()));
+    all
 }
 
 /// A guest with what is otherwise about it.

@@ -66,6 +66,7 @@ const SINGLE: &[Launch] = &[
     files(|f| f.cmdline = f.cmdline.replace("ttyS0", "hvc0"), &["`console=hvc0` instead of"]),
     files(|f| f.cmdline = "quiet console=ttyS0 panic=-1".to_string(), &["`console=ttyS0` behind"]),
     files(|f| f.initrd = None, &["initrd is not given"]),
+    files(|f| f.kernel.clear(), &["(kernel-hashes=off)"]),
     files(|f| f.initrd = Some(b"contents of the initrd".to_vec()), &["initrd is not compressed"]),
     files(|f| f.firmware = inputs::read("sid-OVMF.fd"), &["firmware is the generic flavour"]),
 ];
@@ -96,6 +97,14 @@ const DOUBLE: &[Launch] = &[
             f.initrd = None;
         },
         &["line end", "initrd is not given"],
+    ),
+    files(
+        |f| f.cmdline = f.cmdline.replace(" quiet", "") + " debug",
+        &["without `quiet`", "with `debug` behind it"],
+    ),
+    files(
+        |f| f.cmdline = f.cmdline.replace("ttyS0", "hvc0").replace("panic=-1", "panic=1"),
+        &["`console=hvc0` instead of", "`panic=1` instead of"],
     ),
     files(
         |f| {

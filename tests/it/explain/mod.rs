@@ -29,7 +29,7 @@ impl Files {
     fn guest(&self) -> Guest<'_> {
         Guest {
             firmware: Some(&self.firmware),
-            kernel: Some(&self.kernel),
+            kernel: Some(&self.kernel[..]).filter(|kernel| !kernel.is_empty()),
             initrd: self.initrd.as_deref(),
             cmdline: Some(&self.cmdline),
             ..Guest::default()

@@ -3,6 +3,7 @@
 mod amd;
 mod authority;
 mod boots;
+mod bounded;
 mod build;
 mod cli;
 mod command;

@@ -120,6 +120,9 @@ fn confirms(events: &[Event], value: &[u8]) -> Result<(), String> {
     }
 }
 
+/// Differences of one register that are told; more say no more.
+const MANY: usize = 256;
+
 /// Differences between two chains: the common start and end are cut off, what is between is paired
 /// by longest common subsequence.
 fn align(register: &str, expected: &[&Event], found: &[Event]) -> Vec<Difference> {
@@ -127,7 +130,7 @@ fn align(register: &str, expected: &[&Event], found: &[Event]) -> Vec<Difference
     let mut differences = Vec::new();
     let (mut i, mut j) = (0, 0);
     for (next_i, next_j) in common.into_iter().chain([(expected.len(), found.len())]) {
-        while i < next_i || j < next_j {
+        while (i < next_i || j < next_j) && differences.len() < MANY {
             let replaced = i < next_i && j < next_j;
             let e = (i < next_i).then(|| expected[i]);
             let f = (j < next_j).then(|| &found[j]);

@@ -4,6 +4,9 @@ use super::{Fact, Facts};
 use crate::digest::hex;
 use crate::format::eventlog::{self, Algorithm, Log, Tail};
 
+/// Events that are shown; no boot has so many.
+const SHOWN: usize = 1 << 15;
+
 /// A crypto-agile log starts with an event of SHA-1 form that names the specification.
 pub(super) fn is_log(bytes: &[u8]) -> bool {
     bytes.get(32..47) == Some(b"Spec ID Event03")
@@ -43,7 +46,11 @@ pub(super) fn events(log: &Log) -> Fact {
             .with("digest", digest.unwrap_or_default())
             .with("what", eventlog::describe(record))
     };
-    Fact::Table(log.records.iter().map(event).collect())
+    let mut rows: Vec<_> = log.records.iter().take(SHOWN).map(event).collect();
+    if let Some(more) = log.records.len().checked_sub(SHOWN).filter(|more| *more > 0) {
+        rows.push(Facts::default().with("more", format!("and {more} events more")));
+    }
+    Fact::Table(rows)
 }
 
 fn end(log: &Log) -> String {

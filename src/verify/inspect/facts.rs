@@ -130,11 +130,12 @@ impl Fact {
             row.iter().map(|(_, fact)| fact.line().unwrap_or_default()).collect()
         };
         let rows: Vec<_> = rows.iter().map(cells).collect();
+        let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
         let width = |column| rows.iter().filter_map(|row| row.get(column)).map(String::len).max();
+        let widths: Vec<_> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
         for row in &rows {
             let mut line = "  ".repeat(depth);
-            for (column, cell) in row.iter().enumerate() {
-                let width = width(column).unwrap_or(0);
+            for (cell, width) in row.iter().zip(&widths) {
                 line.push_str(&format!("{cell:width$}  "));
             }
             out.push_str(line.trim_end());

@@ -79,6 +79,10 @@ pub enum Vps {
     Kvm(&'static Launch),
 }
 
+/// Pages of 4 KiB in a page of 2 MiB.
+const LARGE_PAGES: usize = 512;
+const _: () = assert!(LARGE_PAGES as u64 * PAGE_SIZE as u64 == LARGE_PAGE);
+
 /// The platform type of SEV-ES, which `igvm_defs` holds to be unstable.
 const SEV_ES: PlatformType = PlatformType(5);
 
@@ -218,7 +222,7 @@ fn load<'a>(rules: &Rules, page: Page<'a>) -> impl Iterator<Item = Step<'a>> + u
     let whole = page.large && rules.large != Large::First;
     let count = match page.shared && rules.skips_shared {
         true => 0,
-        false if whole => (LARGE_PAGE / PAGE_SIZE as u64) as usize,
+        false if whole => LARGE_PAGES,
         false => 1,
     };
     let part = move |(number, gpa)| Step { gpa, action: action(empty, &page, number == 0) };

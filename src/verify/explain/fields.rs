@@ -110,7 +110,7 @@ fn slips(text: &[u8], width: usize) -> Vec<(Vec<u8>, Deviation)> {
         for algorithm in [Algorithm::Sha256, Algorithm::Sha384, Algorithm::Sha512] {
             let digest = algorithm.digest([&text[..]]);
             let name = algorithm.name();
-            let what = new(&format!("{form} by {name}").trim_start().to_string(), cost::LINE_END);
+            let what = new(format!("{form} by {name}").trim_start(), cost::LINE_END);
             found.push((initdata::fitted(digest, width), what));
         }
     }

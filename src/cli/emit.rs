@@ -31,11 +31,13 @@ pub(super) struct Emit {
 }
 
 impl Emit {
-    /// The settings, with the platform's values read.
+    /// The settings, with the platform's values read, all of them checked.
     pub(super) fn settings(&self) -> Result<Settings, Failure> {
         let platform = self.platform.as_deref().map(values).transpose()?.unwrap_or_default();
         let (release, trustee) = (self.release.clone(), self.trustee.clone());
-        Ok(Settings { platform, release, svn: self.svn, trustee })
+        let settings = Settings { platform, release, svn: self.svn, trustee };
+        settings.check().map_err(Failure::input)?;
+        Ok(settings)
     }
 }
 

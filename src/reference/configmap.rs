@@ -27,14 +27,7 @@ pub(super) const EMITTER: Emitter = Emitter {
 const KNOWN: &[&str] = &["0.18", "0.19", "0.20", "0.21"];
 
 fn emit(document: &Document, settings: &Settings) -> Result<Emitted> {
-    let version = settings.trustee.as_deref();
-    if !version.is_some_and(|version| KNOWN.contains(&version)) {
-        return Err(Error::Value {
-            what: "version of trustee".to_string(),
-            expected: format!("one of {}", KNOWN.join(", ")),
-            found: version.unwrap_or("none").to_string(),
-        });
-    }
+    check_version(settings.trustee.as_deref())?;
     let expiration = expiration(document)?;
     let values = names::values(document, settings)?;
     let mut stored = BTreeMap::new();
@@ -49,6 +42,21 @@ fn emit(document: &Document, settings: &Settings) -> Result<Emitted> {
         "data": {"reference_value": file},
     });
     Ok(Emitted { content: pretty(&map)?, warnings: values.warnings })
+}
+
+/// Checks that the storage of that version of trustee reads this form.
+///
+/// # Errors
+/// None was stated, or one that is not known.
+pub(super) fn check_version(version: Option<&str>) -> Result<()> {
+    match version.is_some_and(|version| KNOWN.contains(&version)) {
+        true => Ok(()),
+        false => Err(Error::Value {
+            what: "version of trustee".to_string(),
+            expected: format!("one of {}", KNOWN.join(", ")),
+            found: version.unwrap_or("none").to_string(),
+        }),
+    }
 }
 
 fn reference_value(name: &str, expiration: &str, value: &Value) -> String {

@@ -20,6 +20,18 @@ pub struct Settings {
     pub trustee: Option<String>,
 }
 
+impl Settings {
+    /// Checks what was stated: a form that needs it could not be made otherwise.
+    ///
+    /// # Errors
+    /// The first value that is none of its kind.
+    pub fn check(&self) -> Result<()> {
+        names::supplied(&self.platform)?;
+        self.release.as_deref().map_or(Ok(""), |release| rvps::tag(Some(release)))?;
+        self.trustee.as_deref().map_or(Ok(()), |version| configmap::check_version(Some(version)))
+    }
+}
+
 /// What was emitted, with the doubts that a person should read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Emitted<T = Vec<u8>> {

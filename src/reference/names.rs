@@ -162,11 +162,7 @@ pub fn values(
     settings: &Settings,
 ) -> Result<Emitted<BTreeMap<&'static str, Value>>> {
     document.check()?;
-    let (mut values, mut warnings) = (BTreeMap::new(), Vec::new());
-    for (supplied, value) in &settings.platform {
-        let row = name(supplied).ok_or_else(|| unknown(supplied))?;
-        values.insert(row.name, shaped(row, value)?);
-    }
+    let (mut values, mut warnings) = (supplied(&settings.platform)?, Vec::new());
     for row in NAMES {
         let Origin::Build(of) = row.origin else { continue };
         let mut found: BTreeSet<_> = document.machines.iter().filter_map(of).collect();
@@ -184,6 +180,18 @@ pub fn values(
         };
     }
     Ok(Emitted { content: values, warnings })
+}
+
+/// Values that a person supplies, in the policy's shape.
+///
+/// # Errors
+/// A name that no policy asks for, or a value of another shape or encoding than its name.
+pub fn supplied(platform: &BTreeMap<String, Value>) -> Result<BTreeMap<&'static str, Value>> {
+    let one = |(given, value): (&String, &Value)| {
+        let row = name(given).ok_or_else(|| unknown(given))?;
+        Ok((row.name, shaped(row, value)?))
+    };
+    platform.iter().map(one).collect()
 }
 
 fn one_only(row: &Name, count: usize) -> String {

@@ -114,12 +114,7 @@ pub fn message(document: &Document) -> Result<Message> {
 /// # Errors
 /// As [`names::values`], or no release is set.
 pub fn uris(document: &Document, settings: &Settings) -> Result<Emitted<BTreeMap<String, Value>>> {
-    let release = settings.release.as_deref().filter(|release| is_tag(release));
-    let release = release.ok_or_else(|| Error::Value {
-        what: "the release of reference-value URIs".to_string(),
-        expected: "letters, digits, `.`, `-`, `_` (an immutable name, as v1.2.0)".to_string(),
-        found: settings.release.clone().unwrap_or_else(|| "none".to_string()),
-    })?;
+    let release = tag(settings.release.as_deref())?;
     let mut values = names::values(document, settings)?;
     values.warnings.push(
         "reference-value URIs contain `:`, which trustee's LocalFs, Postgres and Redis storages \
@@ -134,6 +129,16 @@ pub fn uris(document: &Document, settings: &Settings) -> Result<Emitted<BTreeMap
     Ok(values.map(|_| named))
 }
 
-fn is_tag(text: &str) -> bool {
-    !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || ".-_".contains(c))
+/// The release that was stated, if it can be the tag of a URI.
+///
+/// # Errors
+/// None was stated, or it cannot.
+pub(super) fn tag(release: Option<&str>) -> Result<&str> {
+    let sound = |c: char| c.is_ascii_alphanumeric() || ".-_".contains(c);
+    let tag = release.filter(|text| !text.is_empty() && text.chars().all(sound));
+    tag.ok_or_else(|| Error::Value {
+        what: "the release of reference-value URIs".to_string(),
+        expected: "letters, digits, `.`, `-`, `_` (an immutable name, as v1.2.0)".to_string(),
+        found: release.unwrap_or("none").to_string(),
+    })
 }

@@ -307,6 +307,31 @@ fn documents_of_two_builds_are_not_mixed() {
     assert!(stderr.contains("values of two builds, mixed"), "{stderr}");
 }
 
+#[test]
+fn what_is_stated_must_be_sound_even_where_a_form_could_be_left_out() {
+    let build = Build::new();
+    let place = build.text("made");
+    for (values, why) in [
+        (r#"{"snp_bootloader": []}"#, "expected at least one value"),
+        (r#"{"snp_bootloader": null}"#, "platform value snp_bootloader"),
+        (r#"{"snp_bootloader": "7"}"#, "a number without fraction or sign"),
+        (r#"{"snp_bootlader": 7}"#, "one of snp_bootloader, "),
+        (r#"{"xfam": 1, "xfam": 2}"#, "`xfam` stands twice"),
+    ] {
+        let platform = build.secret("host.json", values, 0o644);
+        let (code, _, stderr) =
+            build.publish(&["--to", "dir", "--place", &place, "--platform", &platform]);
+        assert_eq!(code, 2, "{values}");
+        assert!(stderr.contains(why), "{stderr}");
+    }
+    for (option, value) in [("--release", "a b"), ("--trustee", "0.5")] {
+        let (code, _, stderr) = build.publish(&["--to", "dir", "--place", &place, option, value]);
+        assert_eq!(code, 2);
+        assert!(stderr.contains(&format!("found {value}")), "{stderr}");
+    }
+    assert!(!build.path("made").exists(), "nothing half-written");
+}
+
 /// A server with a certificate of the first authority, whose clock is `ahead` of ours.
 fn tls(admin: Admin, ahead: i64) -> Kbs {
     Kbs::set_up(Setup { admin, storage: Storage::Memory, tls: true, ahead, faults: &[] })

@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
+use super::failure::Failure;
 use super::{Answer, Outcome, Session};
+use crate::publish::key;
 use crate::verify::{evidence, inspect};
 
 /// Tell what a file is and what is in it
@@ -22,6 +24,9 @@ pub(super) struct Inspect {
     /// The TDX quote or TDREPORT that an event log belongs to: the log must lead to its registers
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
+    /// The header key of a Secure Execution image or header, or fd:N: it opens the encrypted part
+    #[arg(long, value_name = "FILE", conflicts_with = "report")]
+    hdr_key: Option<String>,
 }
 
 impl Inspect {
@@ -38,6 +43,11 @@ impl Inspect {
         let bytes = read(&self.file)?;
         let mut found =
             inspect::inspect(&bytes).with_context(|| format!("cannot inspect {name}"))?;
+        if let Some(place) = &self.hdr_key {
+            let key = key::secret_bytes(place)?;
+            let opened = inspect::se::open(&bytes, &key).map_err(Failure::input)?;
+            found.facts = found.facts.with("opened", opened);
+        }
         let replayed = match &self.report {
             None if found.format == "evidence" => replay(&[bytes])?,
             None => Vec::new(),

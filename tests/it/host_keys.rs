@@ -212,3 +212,70 @@ fn without_a_chain_nothing_is_taken_silently() {
     assert_eq!(code, 2);
     assert!(said.contains("can be used by everybody (mode 644)"), "{said}");
 }
+
+/// Every secret that may stand in a file of its own, in what `assemble`, `measure` and `inspect` print,
+/// log and write, when they succeed and when they fail.
+#[test]
+fn no_secret_of_an_image_is_in_an_output_an_error_or_an_artifact() {
+    let fixture = Fixture::new();
+    let host = fixture.signer.host("host", "P-521", VALID);
+    let dir = fixture.dir.path();
+    let path = |name: &str| dir.join(name).to_str().expect("UTF-8").to_string();
+    let secrets: Vec<(&str, Vec<u8>)> =
+        [("seed", 32), ("hdr-key", 32), ("cck", 32), ("image-key", 64)]
+            .into_iter()
+            .map(|(name, size)| {
+                let bytes: Vec<u8> =
+                    (0..size).map(|i: u8| i.wrapping_mul(37) ^ name.as_bytes()[0]).collect();
+                fs::write(dir.join(name), &bytes).expect("written");
+                fs::set_permissions(dir.join(name), fs::Permissions::from_mode(0o600))
+                    .expect("a mode");
+                (name, bytes)
+            })
+            .collect();
+    fs::write(dir.join("not-a-kernel"), b"\x7fELF not a raw kernel").expect("written");
+    let common = |kernel: &str| {
+        let words = format!(
+            "--tee se --no-verify --host-key {host} --kernel {} --stage3a {} --stage3b {} --key-seed {} \
+             --hdr-key {} --cck {} --image-key {} --cmdline quiet",
+            path(kernel),
+            path("stage3a"),
+            path("stage3b"),
+            path("seed"),
+            path("hdr-key"),
+            path("cck"),
+            path("image-key"),
+        );
+        words.split_whitespace().map(str::to_string).collect::<Vec<_>>()
+    };
+    let mut said = String::new();
+    let mut runs = |verb: &str, more: Vec<String>, status: i32| {
+        let words: Vec<_> =
+            ["-v", "--json", verb].map(str::to_string).into_iter().chain(more).collect();
+        let (code, stdout, stderr) = run(&words.iter().map(String::as_str).collect::<Vec<_>>());
+        assert_eq!(code, status, "{words:?}: {stderr}");
+        said.extend([stdout, stderr]);
+    };
+    let out = path("out");
+    runs("assemble", [common("kernel"), vec!["--out".into(), out.clone()]].concat(), 0);
+    runs("measure", common("kernel"), 0);
+    runs("assemble", [common("not-a-kernel"), vec!["--out".into(), path("no")]].concat(), 2);
+    runs("measure", common("not-a-kernel"), 2);
+    let image = path("out/se.img");
+    let key = |name: &str| vec![image.clone(), "--hdr-key".into(), path(name)];
+    runs("inspect", key("hdr-key"), 0);
+    runs("inspect", key("cck"), 2);
+    runs("inspect", key("image-key"), 2);
+    let mut places = vec![said.into_bytes()];
+    let files = ["se.img", "hdr.bin", "image_phkh", "attestation_phkh", "tag", "pld", "ald", "tld"];
+    places.extend(files.map(|name| fs::read(dir.join("out").join(name)).expect(name)));
+    for (name, secret) in secrets {
+        let hex = guestsmith::digest::hex(&secret).into_bytes();
+        let base64 = guestsmith::digest::base64(&secret).into_bytes();
+        // Half of it would be as bad.
+        for form in [&secret[..16], &hex[..32], &hex.to_ascii_uppercase()[..32], &base64[..20]] {
+            let leaks = |place: &Vec<u8>| place.windows(form.len()).any(|window| window == form);
+            assert!(!places.iter().any(leaks), "{name} is to be seen");
+        }
+    }
+}

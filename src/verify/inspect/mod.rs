@@ -17,7 +17,7 @@ mod kernel;
 mod lock;
 mod pe;
 pub(crate) mod quote;
-mod se;
+pub(crate) mod se;
 mod sgx;
 pub(crate) mod snp;
 pub(crate) mod tdx;

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::inspect::{self, Fact, Facts, Inspection};
+use crate::digest::Sha256;
 use crate::reference::{Document, Machine};
 
 /// One thing that is otherwise.
@@ -57,7 +58,13 @@ pub fn bytes(before: &[u8], after: &[u8]) -> anyhow::Result<(&'static str, Vec<C
             if a.format != b.format {
                 anyhow::bail!("the first is {}, the second is {}", a.about, b.about);
             }
-            Ok((a.format, files(&a, &b)))
+            let mut changes = files(&a, &b);
+            // What no inspector tells is a change all the same.
+            if changes.is_empty() {
+                let sha256 = |bytes: &[u8]| Some(format!("sha256:{}", Sha256::of(bytes)));
+                changes.push(Change::of("contents", sha256(before), sha256(after)));
+            }
+            Ok((a.format, changes))
         }
     }
 }

@@ -1,7 +1,7 @@
 //! IGVM files: platforms, and every directive in order.
 
 use super::Facts;
-use crate::digest::Sha384;
+use crate::digest::{Sha256, Sha384};
 use crate::format::igvm::{Action, Directive, File, Page};
 use crate::format::vmsa::Vmsa;
 
@@ -28,7 +28,8 @@ fn directive(directive: &Directive<'_>) -> String {
         Action::Page(page) => self::page(page),
         Action::Insert { index, gpa } => format!("parameter area {index} at {gpa:#x}"),
         Action::Vp { index, gpa, state } => {
-            format!("vCPU {index}, VMSA at {gpa:#x}{}", start(state))
+            let digest = Sha256::of(state);
+            format!("vCPU {index}, VMSA at {gpa:#x}{}, sha256:{digest}", start(state))
         }
         Action::IdBlock(digest) => format!("ID block for {}", Sha384(*digest)),
         Action::Other(kind) => format!("{kind:?}"),
@@ -46,7 +47,8 @@ fn page(page: &Page<'_>) -> String {
         (page.shared, ", shared"),
     ];
     let notes: String = notes.iter().filter(|(holds, _)| *holds).map(|(_, note)| *note).collect();
-    format!("{kind} at {:#x}{notes}", page.gpa)
+    let data = page.data.map_or_else(String::new, |data| format!(", sha256:{}", Sha256::of(data)));
+    format!("{kind} at {:#x}{notes}{data}", page.gpa)
 }
 
 /// Where the vCPU starts, and with which SEV features.

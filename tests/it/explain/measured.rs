@@ -254,6 +254,12 @@ const DIRECT: &[Fault] = &[
         &[],
     ),
     fault(
+        "header patched by an older QEMU",
+        |b| b.set("vmm", "qemu@9.2"),
+        &["the kernel's header is patched by QEMU, for 2048 MiB of memory"],
+        &[],
+    ),
+    fault(
         "initrd in a direct boot",
         |b| b.direct.as_mut().expect("direct").1.push(0),
         &["initrd"],
@@ -391,7 +397,7 @@ fn faults_of_the_machine_are_named() {
 #[test]
 fn faults_of_a_direct_boot_are_named_in_words() {
     assert_eq!(
-        rate("tdx", &direct(), DIRECT, &[(0, 1), (0, 3), (1, 3), (2, 4), (3, 4)]),
+        rate("tdx", &direct(), DIRECT, &[(0, 1), (0, 4), (1, 4), (2, 5), (4, 5), (2, 3)]),
         Vec::<String>::new()
     );
 }

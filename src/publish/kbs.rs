@@ -99,6 +99,10 @@ impl Kbs {
             (401, Some(problem)) if problem.kind() == "RvpsError" => {
                 anyhow::anyhow!("the RVPS behind {base} fails: {}", problem.detail)
             }
+            (401 | 403, _) if self.secret.0.is_none() => anyhow::anyhow!(
+                "{base} asks who its administrator is, and nothing was shown ({said}): trustee up to \
+                 0.20 takes --auth-key, 0.21 takes --token with a role"
+            ),
             (401 | 403, _) => anyhow::anyhow!(
                 "{base} does not accept the administrator's key or token ({said}); trustee up to \
                  0.20 takes --auth-key, 0.21 takes --token with a role; the server's clock says \

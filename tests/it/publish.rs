@@ -171,6 +171,9 @@ fn a_401_about_the_token_is_told_apart_from_one_about_a_value() {
     assert!(stderr.contains("AdminAuthAccess: admin access denied: role"), "{stderr}");
     assert!(stderr.contains("clock says Tue, 24 Nov 2026"), "{stderr}");
     assert!(!stderr.contains(other.trim()), "the token is shown");
+    let (code, _, stderr) = build.publish(&["--to", "kbs", "--place", &kbs.url]);
+    assert_eq!(code, 2);
+    assert!(stderr.contains("asks who its administrator is, and nothing was shown"), "{stderr}");
     let token = build.secret("old.jwt", &old, 0o600);
     let (code, _, stderr) = build.publish(&["--to", "kbs", "--place", &kbs.url, "--token", &token]);
     assert_eq!(code, 2);

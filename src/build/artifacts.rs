@@ -111,7 +111,7 @@ fn kernel_of(
 }
 
 fn from_package(inputs: Inputs<'_>, package: &PackageFile) -> Result<Vec<u8>> {
-    prebuilt::file(inputs, package).map(|(_, bytes)| bytes)
+    prebuilt::file(inputs, inputs.recipe.arch.debian(), package).map(|(_, bytes)| bytes)
 }
 
 fn program(inputs: Inputs<'_>, makers: Makers<'_>, wanted: &Agent, host: &Host) -> Result<Vec<u8>> {

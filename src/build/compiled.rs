@@ -12,7 +12,7 @@ use super::root::Root;
 use super::step::Builder;
 use super::tools::Workshop;
 use super::{agent, cargo, firmware, kernel, prebuilt};
-use crate::lock;
+use crate::lock::{self, MACHINE};
 use crate::recipe::{CargoAgent, Edk2, Linux, Source};
 use crate::store::Expected;
 
@@ -100,7 +100,7 @@ fn fragment(inputs: Inputs<'_>, name: &str) -> Result<Vec<kernel::Fragment>> {
 fn linux_tarball(inputs: Inputs<'_>, builder: &Builder<'_>, source: &str) -> Result<Expected> {
     match inputs.recipe.sources.get(source) {
         Some(Source::Package(package)) => {
-            let (_, bytes) = prebuilt::file(inputs, package)?;
+            let (_, bytes) = prebuilt::file(inputs, MACHINE, package)?;
             builder.bytes(&bytes)
         }
         Some(Source::Archive(_) | Source::DebianSource(_)) => {

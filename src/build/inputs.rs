@@ -55,12 +55,11 @@ impl Inputs<'_> {
         fs::read(path).with_context(|| format!("cannot read {}", path.display()))
     }
 
-    /// The locked package `name` of `source`, whose bytes are then asked for by `packages`.
+    /// The locked package `name` of `source` for `target`, whose bytes are then asked for by `packages`.
     ///
     /// # Errors
     /// The lock has no such package.
-    pub fn package(&self, source: &str, name: &str) -> Result<&lock::Package> {
-        let target = self.recipe.arch.debian();
+    pub fn package(&self, source: &str, target: &str, name: &str) -> Result<&lock::Package> {
         self.lock.package(source, target, name).with_context(|| {
             format!("the lock has no package {name} of {source}; run `guestsmith lock`")
         })

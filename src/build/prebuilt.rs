@@ -13,14 +13,13 @@ use crate::recipe::{Arch, PackageFile};
 /// Firmware is mapped below 4 GiB in pages.
 const PAGE: usize = 4096;
 
-/// The one file of a locked package that `wanted` names, and its path in the package. Where the
-/// package only stands for others, as `linux-image-cloud-amd64` does, theirs are looked at.
+/// The one file of a locked package for `target` that `wanted` names, and its path in the package.
+/// Where the package only stands for others, as `linux-image-cloud-amd64` does, theirs are looked at.
 ///
 /// # Errors
 /// No file matches, or several do.
-pub fn file(inputs: Inputs<'_>, wanted: &PackageFile) -> Result<(String, Vec<u8>)> {
-    let own = inputs.package(&wanted.from, &wanted.name)?;
-    let target = inputs.recipe.arch.debian();
+pub fn file(inputs: Inputs<'_>, target: &str, wanted: &PackageFile) -> Result<(String, Vec<u8>)> {
+    let own = inputs.package(&wanted.from, target, &wanted.name)?;
     let other = |name: &String| inputs.lock.package(&wanted.from, target, name);
     let mut found = matches(inputs, own, &wanted.file)?;
     if found.is_empty() {

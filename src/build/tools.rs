@@ -9,12 +9,9 @@ use anyhow::{Context as _, Result, ensure};
 
 use super::inputs::Inputs;
 use super::root::{Package, Root};
-use crate::lock::{Depth, Want};
+use crate::lock::{Depth, MACHINE, Want};
 use crate::recipe::{Arch, Firmware, Kernel, Recipe};
 use crate::store::Expected;
-
-/// Debian's name of the build machine's architecture.
-const MACHINE: &str = "amd64";
 
 /// What every workshop has: a shell, files, archives, and a clock that can be set ahead to show that
 /// time does not matter.

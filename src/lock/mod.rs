@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::digest::Sha256;
 use crate::recipe::Recipe;
 pub use text::is_relative;
-pub use wants::{Depth, Want, wants};
+pub use wants::{Depth, MACHINE, Want, wants};
 
 /// Version of the format; a reader refuses a greater one.
 pub const VERSION: u32 = 1;

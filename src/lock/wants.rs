@@ -4,6 +4,10 @@ use crate::recipe::{
     Deb, FileEntry, Firmware, Initrd, Kernel, Loader, PackageEntry, PackageFile, Recipe, Source,
 };
 
+/// Debian's name of the architecture that builds, whatever the guest's is: tools and sources are for
+/// it.
+pub const MACHINE: &str = "amd64";
+
 /// How much of what a package depends on is wanted with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Depth {
@@ -33,15 +37,16 @@ pub struct Want {
 
 /// The packages that `recipe` asks for by name, sorted.
 pub fn wants(recipe: &Recipe) -> Vec<Want> {
-    let file = |package: &PackageFile, why: String| Want {
+    let file_for = |target: &str, package: &PackageFile, why: String| Want {
         source: package.from.clone(),
-        target: recipe.arch.debian().into(),
+        target: target.into(),
         name: package.name.clone(),
         depth: Depth::Own,
         why,
     };
+    let file = |package: &PackageFile, why| file_for(recipe.arch.debian(), package, why);
     let sources = recipe.sources.iter().filter_map(|(name, source)| match source {
-        Source::Package(package) => Some(file(package, format!("sources.{name}"))),
+        Source::Package(package) => Some(file_for(MACHINE, package, format!("sources.{name}"))),
         _ => None,
     });
     let firmware = recipe.firmware.iter().filter_map(|(name, firmware)| match firmware {

@@ -49,7 +49,8 @@ pub(super) fn add(tree: &mut Tree, inputs: Inputs<'_>, files: &[FileEntry]) -> R
 
 /// The files of a package that match, one behind the other in the order of their paths.
 fn joined(inputs: Inputs<'_>, wanted: &ConcatEntry) -> Result<Vec<u8>> {
-    let package = inputs.package(&wanted.from, &wanted.package)?;
+    let target = inputs.recipe.arch.debian();
+    let package = inputs.package(&wanted.from, target, &wanted.package)?;
     let tree = inputs.unpack(&[(package, &wanted.files)])?;
     for glob in &wanted.files {
         let matcher = globs::set(std::slice::from_ref(glob))?;

@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use super::failure::Failure;
 use super::{Answer, Outcome, Session};
 use crate::publish::key;
+use crate::publish::verify_bundle;
 use crate::verify::{evidence, inspect};
 
 /// Tell what a file is and what is in it
@@ -33,7 +34,8 @@ impl Inspect {
     pub(super) fn run(self, session: &Session) -> Outcome {
         let name = self.file.display();
         if self.file.is_dir() {
-            let found = inspect::directory(&self.file);
+            let found = verify_bundle(&self.file, None)
+                .and_then(|v| inspect::directory(&self.file, &v.names, v.problems));
             let found = found.with_context(|| format!("cannot inspect {name}"))?;
             session
                 .output

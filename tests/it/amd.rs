@@ -185,6 +185,7 @@ fn lints_are_warnings_and_errors_with_strict() {
         assert!(error.starts_with("error: "), "{error}");
     }
     let machine = [&["--tee", "sev-snp", "--firmware", &sound][..], &TWO_MILAN].concat();
+    let kernel = firmware("trixie-vmlinuz-cloud");
     measure(&[&machine[..], &["--kernel", &kernel, "--strict"]].concat());
 }
 

@@ -6,17 +6,20 @@ use std::path::Path;
 use anyhow::Context as _;
 
 use super::{Facts, Inspection, document, recognise};
-use crate::publish::verify_bundle;
 
-/// Tells what is in the bundle in `directory`.
+/// Tells what is in the bundle in `directory`, of which these files are listed, and of which these
+/// problems are known.
 ///
 /// # Errors
-/// It is no bundle, or cannot be read.
-pub fn directory(directory: &Path) -> anyhow::Result<Inspection> {
-    let found = verify_bundle(directory, None)?;
+/// A file cannot be read.
+pub fn directory(
+    directory: &Path,
+    names: &[String],
+    problems: Vec<String>,
+) -> anyhow::Result<Inspection> {
     let mut size = 0;
     let mut files = Vec::new();
-    for name in &found.names {
+    for name in names {
         let path = directory.join(name);
         let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
         size += bytes.len();
@@ -27,7 +30,7 @@ pub fn directory(directory: &Path) -> anyhow::Result<Inspection> {
     let values = fs::read(directory.join("reference-values.json"))?;
     let facts = Facts::default()
         .with("files", files)
-        .with("problems", found.problems)
+        .with("problems", problems)
         .with("signature", "not checked here: `guestsmith verify`")
         .with("reference_values", document::inspect(&values)?);
     Ok(Inspection { format: "bundle", about: "release bundle", size, facts })

@@ -22,6 +22,8 @@ use crate::verify::rebuild::{self, Difference, owner};
 
 /// A file system in memory that Linux machines have: another one than the store's.
 const OTHER_FILE_SYSTEM: &str = "/dev/shm";
+/// What must be free on it: a kernel's sources and objects, and those of firmware beside them.
+const ROOM: u64 = 8 << 30;
 
 /// Build a recipe again, with everything varied that must not matter, and compare every bit
 ///
@@ -115,10 +117,17 @@ impl Build<'_> {
 
     /// Every step anew, with everything varied that must not matter.
     fn varied(&self) -> Result<Artifacts, Failure> {
-        let place = Path::new(OTHER_FILE_SYSTEM);
-        let place = place.is_dir().then(|| place.to_path_buf());
+        let place = roomy(OTHER_FILE_SYSTEM).then(|| PathBuf::from(OTHER_FILE_SYSTEM));
+        if place.is_none() {
+            let what = format!("{OTHER_FILE_SYSTEM} lacks room: the file system is not varied");
+            self.session.output.warn(&what);
+        }
         self.run(1, Variation::everything(place))
     }
+}
+
+fn roomy(place: &str) -> bool {
+    rustix::fs::statvfs(place).is_ok_and(|found| found.f_bavail * found.f_frsize >= ROOM)
 }
 
 fn twice(build: &Build<'_>) -> Result<Vec<Compared>, Failure> {

@@ -428,7 +428,7 @@ fn microcode_is_put_together_from_a_package() {
     let nothing = concat.replace("/usr/bin/*", "/x/*");
     setting.lock("one", &RECIPE.replace(write, &nothing));
     let error = setting.error("one");
-    assert!(error.contains("`/x/*` matches no file of app 1"), "{error}");
+    assert!(error.contains("`/x/*` of the package app matches no file in it"), "{error}");
 }
 
 #[test]

@@ -71,8 +71,9 @@ fn known_answers_on_debian_firmware() {
 fn a_kernel_that_nobody_compares_is_a_warning() {
     let warnings = |name: &str| {
         let firmware = inputs::read(name);
+        // Begins as an EFI image does.
         let guest =
-            Guest { firmware: Some(&firmware), kernel: Some(b"kernel"), ..Guest::default() };
+            Guest { firmware: Some(&firmware), kernel: Some(b"MZ kernel"), ..Guest::default() };
         let settings = [("vcpus", "1".to_string()), ("cpu", "EPYC".to_string())];
         expect("sev-snp", &guest, &settings).expect("a digest").warnings
     };

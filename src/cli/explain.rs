@@ -38,7 +38,8 @@ pub(super) struct Explain {
     /// What was expected: a recipe, the directory of a build or a bundle, or reference-values.json
     #[arg(required_unless_present = "evidence")]
     expected: Option<PathBuf>,
-    /// Certificates of the report's key and its chain: PEM, DER, or configfs-tsm's auxblob
+    /// Certificates of the report's key and its chain, and lists of revoked ones: PEM, DER, or
+    /// configfs-tsm's auxblob
     #[arg(long, value_name = "FILE", help_heading = "Signature")]
     certificate: Vec<PathBuf>,
     /// Collateral of a TDX quote (QuoteCollateralV3 in JSON): revocation, TCB, quoting enclave

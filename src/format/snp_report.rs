@@ -197,12 +197,12 @@ fn build(r: &mut Reader<'_>, what: &'static str) -> Result<[u8; 3]> {
     Ok([major, minor, build])
 }
 
-/// A certificate behind a report.
+/// A certificate behind a report, or a list of revoked ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Certificate<'a> {
     /// What it is for.
     pub guid: Guid,
-    /// The certificate, DER.
+    /// The certificate, DER (some hosts put PEM here).
     pub der: &'a [u8],
 }
 
@@ -222,9 +222,9 @@ impl Certificate<'_> {
         known.map_or("unknown certificate", |(_, name)| name)
     }
 
-    /// True for the known kinds but the list of revoked ones.
-    pub fn is_certificate(&self) -> bool {
-        matches!(self.name(), "VCEK" | "VLEK" | "ASK" | "ARK")
+    /// True for the known kinds.
+    pub fn is_known(&self) -> bool {
+        CERTIFICATES.iter().any(|(guid, _)| *guid == self.guid)
     }
 }
 

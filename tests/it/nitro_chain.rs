@@ -36,7 +36,10 @@ impl Chain {
         run(&format!("req -x509 -new -key root.key -subj /CN=test.enclaves {}", out("root")));
         for (name, issuer) in [("zone", "root"), ("leaf", "zone")] {
             run(&format!("req -new -key {name}.key -subj /CN={name} -out {name}.csr"));
+            let authority = if name == "zone" { "basicConstraints=CA:TRUE" } else { "" };
+            fs::write(directory.path().join("extensions"), authority).expect("written");
             let by = format!("-CAform DER -CA {issuer}.der -CAkey {issuer}.key -set_serial 7");
+            let by = format!("{by} -extfile extensions");
             run(&format!("x509 -req -in {name}.csr {by} {}", out(name)));
         }
         let read = |name: &str| fs::read(directory.path().join(name)).expect("a file");
@@ -109,5 +112,5 @@ fn a_broken_document_or_link_is_told() {
     says(good.clone(), now() + 500 * 86_400, "the certificate leaf expired on");
     says(good.clone(), 1_000_000_000, "the certificate leaf holds only from");
     let cut = told(good[..good.len() / 2].to_vec(), now());
-    assert_eq!(cut.verdict, Verdict::NotChecked, "{cut}");
+    assert_eq!(cut.verdict, Verdict::Bad, "{cut}");
 }

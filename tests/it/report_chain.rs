@@ -29,7 +29,7 @@ impl Chain {
         }
         let root = ["req", "-x509", "-new", "-key", "ark.key", "-subj", "/CN=ARK-Test"];
         chain.openssl(&[&root[..], &PSS, &days, &["-out", "ark.pem"]].concat());
-        let mut extensions = String::from("[chip]\n");
+        let mut extensions = String::from("[ca]\nbasicConstraints = CA:TRUE\n[chip]\n");
         for (number, version) in versions {
             let value = if *version < 128 { "02:01:" } else { "02:02:00:" };
             let oid = format!("1.3.6.1.4.1.3704.1.3.{number}");
@@ -40,10 +40,25 @@ impl Chain {
         fs::write(chain.path("extensions"), extensions).expect("written");
         let curve = "ec_paramgen_curve:P-384";
         chain.openssl(&["genpkey", "-algorithm", "EC", "-pkeyopt", curve, "-out", "chip.key"]);
-        chain.certify("ask", "/CN=SEV-Test", ("ark.pem", "ark.key"), &[]);
-        let extended = ["-extfile", "extensions", "-extensions", "chip"];
-        chain.certify("chip", "/CN=SEV-VCEK", ("ask.pem", "ask.key"), &extended);
+        let extended = |section| ["-extfile", "extensions", "-extensions", section];
+        chain.certify("ask", "/CN=SEV-Test", ("ark.pem", "ark.key"), &extended("ca"));
+        chain.certify("chip", "/CN=SEV-VCEK", ("ask.pem", "ask.key"), &extended("chip"));
         chain
+    }
+
+    /// A list of the root's of revoked certificates: one of the middle, or of nobody.
+    fn list(&self, name: &str, revoked: bool) {
+        // Of version 2, as AMD's are: those have extensions.
+        let settings = "[ca]\ndefault_ca = ca\ndatabase = index\ndefault_md = sha384\n\
+                        crl_extensions = list\n[list]\nauthorityKeyIdentifier = keyid\n";
+        fs::write(self.path("settings"), settings).expect("written");
+        fs::write(self.path("index"), "").expect("written");
+        let ca = ["ca", "-config", "settings", "-keyfile", "ark.key", "-cert", "ark.pem"];
+        if revoked {
+            self.openssl(&[&ca[..], &["-revoke", "ask.pem"]].concat());
+        }
+        let list = ["-gencrl", "-crldays", "400", "-out", name];
+        self.openssl(&[&ca[..], &PSS[1..], &list].concat());
     }
 
     fn certify(&self, name: &str, subject: &str, by: (&str, &str), more: &[&str]) {
@@ -182,10 +197,82 @@ fn every_broken_link_is_told() {
     says(with(0x180, 4), &ALL, now(), "of boot loader 3, the report of boot loader 4");
     says(with(0x187, 9), &ALL, now(), "of microcode 115, the report of microcode 9");
     says(with(0x1a0, 0), &ALL, now(), "the certificate is of chip c5c5");
-    says(good.clone(), &ALL[..1], now(), "is not at hand: anybody could have made it");
-    says(good.clone(), &ALL[..2], now(), "the root that signed SEV-Test is not at hand");
     says(good.clone(), &ALL, now() + 500 * 86_400, "the certificate SEV-VCEK expired on");
     says(good.clone(), &ALL, 1_000_000_000, "SEV-VCEK holds only from");
-    let unknown = chain.told(good, &[], now());
+    let unknown = chain.told(good.clone(), &[], now());
     assert_eq!((unknown.verdict, unknown.checked.len()), (Verdict::NotChecked, 0));
+}
+
+/// A chain that ends too early proves nothing, and disproves nothing either.
+#[test]
+fn what_is_missing_of_a_chain_is_named() {
+    let chip = [0xc5; 64];
+    let chain = Chain::new(MILAN, &chip);
+    let signed = chain.signed(report(3, 0x19, MILAN_TCB, &chip));
+    for (files, words) in [
+        (&ALL[..1], "who made SEV-VCEK: the certificate of SEV-Test is not at hand"),
+        (&ALL[..2], "who made SEV-Test: the certificate of ARK-Test is not at hand"),
+    ] {
+        let found = chain.told(signed.clone(), files, now());
+        assert_eq!(found.verdict, Verdict::NotChecked, "{found}");
+        assert_eq!(found.problems, Vec::<String>::new());
+        assert!(found.not_checked.iter().any(|open| open.starts_with(words)), "{found}");
+        assert!(found.to_string().starts_with("not checked"), "{found}");
+    }
+}
+
+/// Whatever order the certificates come in, and whatever other ones lie among them.
+#[test]
+fn the_certificates_find_their_places() {
+    let chip = [0xc5; 64];
+    let (chain, other) = (Chain::new(MILAN, &chip), Chain::new(MILAN, &[1; 64]));
+    let signed = chain.signed(report(3, 0x19, MILAN_TCB, &chip));
+    only_the_root(&chain.told(signed.clone(), &["ark.pem", "ask.pem", "chip.pem"], now()));
+    for name in ALL {
+        // Of the same names, by other keys.
+        fs::copy(other.path(name), chain.path(&format!("other-{name}"))).expect("copied");
+    }
+    let all =
+        ["other-chip.pem", "other-ask.pem", "other-ark.pem", "ask.pem", "chip.pem", "ark.pem"];
+    only_the_root(&chain.told(signed, &all, now()));
+}
+
+/// A certificate that may not sign others makes no chain.
+#[test]
+fn a_key_without_authority_vouches_for_nothing() {
+    let chip = [0xc5; 64];
+    let chain = Chain::new(MILAN, &chip);
+    chain.certify("ask", "/CN=SEV-Test", ("ark.pem", "ark.key"), &[]);
+    let found = chain.told(chain.signed(report(3, 0x19, MILAN_TCB, &chip)), &ALL, now());
+    let words = "SEV-Test is no authority: it must sign nothing";
+    assert!(found.problems.iter().any(|problem| problem == words), "{found}");
+}
+
+#[test]
+fn a_list_of_revoked_certificates_counts() {
+    let chip = [0xc5; 64];
+    let chain = Chain::new(MILAN, &chip);
+    let signed = chain.signed(report(3, 0x19, MILAN_TCB, &chip));
+    chain.list("none.pem", false);
+    chain.list("revoked.pem", true);
+    let with =
+        |list: &str, time: u64| chain.told(signed.clone(), &[&ALL[..], &[list]].concat(), time);
+    let found = with("none.pem", now());
+    let fits = "SEV-Test is not on ARK-Test's list of revoked ones of ";
+    assert!(found.checked.iter().any(|what| what.starts_with(fits)), "{found}");
+    assert_eq!(found.problems.len(), 1, "{found}");
+    let open = "revocation of SEV-VCEK: no list of SEV-Test was given";
+    assert_eq!(found.not_checked, [open]);
+    let found = with("revoked.pem", now());
+    assert!(found.problems.iter().any(|p| p == "SEV-Test was revoked by ARK-Test"), "{found}");
+    let found = with("none.pem", now() + 500 * 86_400);
+    let expired = "the list of revoked certificates of ARK-Test expired on ";
+    assert!(found.problems.iter().any(|problem| problem.starts_with(expired)), "{found}");
+    // A list by somebody else in the root's name is none of its.
+    let other = Chain::new(MILAN, &chip);
+    other.list("none.pem", false);
+    fs::copy(other.path("none.pem"), chain.path("other.pem")).expect("copied");
+    let found = with("other.pem", now());
+    let forged = "the list of revoked certificates of ARK-Test is not signed by it";
+    assert!(found.problems.iter().any(|problem| problem == forged), "{found}");
 }

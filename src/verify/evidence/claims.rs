@@ -12,13 +12,14 @@ use crate::reference::compare::Registers;
 use crate::verify::inspect::Facts;
 use crate::verify::signature::Signed;
 
-/// Names of registers in claims: TEE, claim, register, bytes. Where one name is of several TEEs, the
-/// width tells.
+/// Names of registers in claims, of trustee, Intel's and Microsoft's verifiers and of tools: TEE,
+/// claim, register, bytes. Where one name is of several TEEs, the width tells.
 const NAMES: &[(&str, &str, &str, &[usize])] = &[
     ("sev-snp", "measurement", "measurement", &[48]),
     ("sev-snp", "launch_measurement", "measurement", &[48]),
     ("sev-snp", "snp_launch_measurement", "measurement", &[48]),
     ("sev-es", "launch_digest", "launch_digest", &[32]),
+    ("sev-snp", "x-ms-sevsnpvm-launchmeasurement", "measurement", &[48]),
     ("tdx", "mr_td", "mrtd", &[48]),
     ("tdx", "mrtd", "mrtd", &[48]),
     ("tdx", "rtmr_0", "rtmr0", &[48]),
@@ -29,12 +30,20 @@ const NAMES: &[(&str, &str, &str, &[usize])] = &[
     ("tdx", "rtmr1", "rtmr1", &[48]),
     ("tdx", "rtmr2", "rtmr2", &[48]),
     ("tdx", "rtmr3", "rtmr3", &[48]),
+    ("tdx", "tdx_mrtd", "mrtd", &[48]),
+    ("tdx", "tdx_rtmr0", "rtmr0", &[48]),
+    ("tdx", "tdx_rtmr1", "rtmr1", &[48]),
+    ("tdx", "tdx_rtmr2", "rtmr2", &[48]),
+    ("tdx", "tdx_rtmr3", "rtmr3", &[48]),
+    ("tdx", "tdx_mrconfigid", "mrconfigid", &[48]),
     ("tdx", "mr_config_id", "mrconfigid", &[48]),
     ("tdx", "mrconfigid", "mrconfigid", &[48]),
     ("tdx", "mr_owner", "mrowner", &[48]),
     ("tdx", "mr_owner_config", "mrownerconfig", &[48]),
     ("sgx", "mr_enclave", "mrenclave", &[32]),
     ("sgx", "mrenclave", "mrenclave", &[32]),
+    ("sgx", "sgx_mrenclave", "mrenclave", &[32]),
+    ("sgx", "x-ms-sgx-mrenclave", "mrenclave", &[32]),
     ("sgx", "mr_signer", "mrsigner", &[32]),
     ("sgx", "mrsigner", "mrsigner", &[32]),
     ("se", "image_phkh", "image_phkh", &[32]),
@@ -77,8 +86,16 @@ fn read(value: &Value, form: &'static str, why: &'static str) -> anyhow::Result<
     let stated = value["machines"][0]["tee"].as_str().or(value["tee"].as_str());
     let mut found = Vec::new();
     walk(value, "", MAX_DEPTH, &mut found);
+    // Identities of Intel's quoting enclave name its signer, and are no evidence.
+    let enclave = found.iter().any(|(_, name, _)| name == "mrenclave");
+    found.retain(|(tee, _, _)| *tee != "sgx" || enclave);
+    // PCRs of 48 bytes may be those of a Nitro enclave.
+    let wide = |(tee, _, value): &&Claim| *tee == "vtpm" && value.len() == 48;
+    let nitro: Vec<_> = found.iter().filter(wide).cloned().collect();
+    found.extend(nitro.into_iter().map(|(_, name, value)| ("nitro", name, value)));
+    // What may be of either is first taken for a virtual TPM's.
     let mut tees: Vec<_> = found.iter().map(|(tee, _, _)| *tee).collect();
-    tees.sort_unstable();
+    tees.sort_unstable_by_key(|tee| (*tee == "nitro", *tee));
     tees.dedup();
     let known = |name: &str| crate::measure::TEES.iter().find(|tee| tee.name == name);
     let pieces: Vec<_> = tees

@@ -24,6 +24,13 @@ const REPORTS: &[&str] = &[
     "document",
 ];
 
+/// Keys under which JSON with evidence stands in other JSON.
+const WRAPPERS: &[&str] =
+    &["verification_requests", "tee-evidence", "primary_evidence", "evidence"];
+
+/// Levels of JSON in JSON.
+const MAX_NESTED: usize = 4;
+
 /// Keys under which they pass on the event log.
 const LOGS: &[&str] = &["cc_eventlog", "event_log", "eventlog", "ccel", "uefi_event_logs"];
 
@@ -42,7 +49,17 @@ pub(super) fn is_json(bytes: &[u8]) -> bool {
 
 pub(super) fn has_report(input: &[u8]) -> bool {
     let value: Option<Value> = serde_json::from_slice(input).ok();
-    value.is_some_and(|value| REPORTS.iter().any(|key| bytes(&value[*key]).is_some()))
+    value.is_some_and(|value| holds_report(&value, MAX_NESTED))
+}
+
+fn holds_report(value: &Value, nested: usize) -> bool {
+    match (unwrapped(value), nested.checked_sub(1)) {
+        (Some(inner), Some(nested)) => holds_report(&inner, nested),
+        _ => {
+            let report = REPORTS.iter().any(|key| bytes(&value[*key]).is_some());
+            report || claims::pcrs(value).is_ok()
+        }
+    }
 }
 
 /// One word of base64 or hexadecimal.
@@ -52,11 +69,15 @@ pub(super) fn is_text(bytes: &[u8]) -> bool {
     (64..MAX_TEXT).contains(&text.len()) && text.iter().all(known)
 }
 
-pub(super) fn text(input: &[u8]) -> anyhow::Result<Piece> {
+/// What the text stands for.
+pub(super) fn decoded(input: &[u8]) -> anyhow::Result<Vec<u8>> {
     let words = input.split(u8::is_ascii_whitespace);
     let text = String::from_utf8(words.flatten().copied().collect())?;
-    let inner =
-        bytes(&Value::String(text)).context("the text is neither base64 nor hexadecimal")?;
+    bytes(&Value::String(text)).context("the text is neither base64 nor hexadecimal")
+}
+
+pub(super) fn text(input: &[u8]) -> anyhow::Result<Piece> {
+    let inner = decoded(input)?;
     match is_text(&inner) || is_json(&inner) {
         true => bail!("the text holds text again"),
         false => parse_piece(&inner).context("the text was decoded"),
@@ -65,10 +86,17 @@ pub(super) fn text(input: &[u8]) -> anyhow::Result<Piece> {
 
 pub(super) fn parse(input: &[u8]) -> anyhow::Result<Piece> {
     let value: Value = serde_json::from_slice(input).context("this is not JSON")?;
+    of_value(&value, MAX_NESTED)
+}
+
+fn of_value(value: &Value, nested: usize) -> anyhow::Result<Piece> {
+    if let (Some(inner), Some(nested)) = (unwrapped(value), nested.checked_sub(1)) {
+        return of_value(&inner, nested);
+    }
     let report = REPORTS.iter().find_map(|key| bytes(&value[*key]));
     let Some(report) = report else {
-        // A report as fields instead of bytes, or claims of any depth.
-        return claims::document(&value);
+        // PCRs of a TPM, a report as fields instead of bytes, or claims of any depth.
+        return claims::pcrs(value).or_else(|_| claims::document(value));
     };
     if is_json(&report) {
         bail!("the report is JSON again");
@@ -86,10 +114,25 @@ pub(super) fn parse(input: &[u8]) -> anyhow::Result<Piece> {
         }
     }
     // Azure's evidence has the PCRs of its virtual TPM beside the hardware's report.
-    if let Ok(Piece::Evidence(others)) = claims::pcrs(&value) {
+    if let Ok(Piece::Evidence(others)) = claims::pcrs(value) {
         all.extend(others);
     }
     Ok(piece)
+}
+
+/// The evidence in what a client sends to trustee: a request to the KBS (`tee-evidence`, with the
+/// first device's as `primary_evidence`) or to the attestation service (`verification_requests`).
+fn unwrapped(value: &Value) -> Option<Value> {
+    let inner = WRAPPERS.iter().map(|key| &value[*key]).find(|inner| !inner.is_null())?;
+    let inner = inner.get(0).unwrap_or(inner);
+    match inner {
+        Value::Object(_) => Some(inner.clone()),
+        Value::String(text) => serde_json::from_str(text).ok().or_else(|| {
+            let text = bytes(inner).filter(|bytes| is_json(bytes))?;
+            serde_json::from_slice(&text).ok()
+        }),
+        _ => None,
+    }
 }
 
 /// Certificates as PEM, bytes, or a list of either, perhaps as `{cert_type, data}`.

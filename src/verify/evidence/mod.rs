@@ -14,10 +14,10 @@ pub use replay::{Replayed, replay};
 use anyhow::{Context as _, bail};
 
 use super::inspect::Facts;
-use super::signature::Signed;
+use super::signature::{self, Signed};
 use crate::format::eventlog::Log;
 use crate::format::tpm_quote::{self, Quote};
-use crate::format::{hcl_report, pem, sgx_quote, snp_report, tdx_quote};
+use crate::format::{hcl_report, sgx_quote, snp_report, tdx_quote};
 use crate::reference::compare::Registers;
 
 /// What a TEE reported.
@@ -64,7 +64,7 @@ pub enum Piece {
     Log(Log),
     /// A quote of a TPM, which needs a log.
     Tpm(Quote),
-    /// Certificates for the signature of a report: PEM, or the table of configfs-tsm's `auxblob`.
+    /// Certificates for the signature of a report, and lists of revoked ones.
     Certificates(Vec<u8>),
 }
 
@@ -91,13 +91,20 @@ const FORMS: &[Form] = &[
     Form { is: cose::is_cose, parse: cose::parse },
     Form { is: claims::is_token, parse: claims::token },
     Form { is: json::is_json, parse: json::parse },
-    Form { is: is_certificates, parse: |bytes| Ok(Piece::Certificates(bytes.to_vec())) },
+    Form { is: signature::is_certificates, parse: |bytes| Ok(Piece::Certificates(bytes.to_vec())) },
     Form { is: json::is_text, parse: json::text },
 ];
 
 /// True for JSON that carries a report.
 pub fn is_json_evidence(bytes: &[u8]) -> bool {
     json::is_json(bytes) && json::has_report(bytes)
+}
+
+/// True for text in base64 or hexadecimal that stands for a report or log.
+pub fn is_encoded(bytes: &[u8]) -> bool {
+    let known = |inner: &[u8]| FORMS.iter().any(|form| (form.is)(inner));
+    json::is_text(bytes)
+        && json::decoded(bytes).is_ok_and(|inner| !json::is_text(&inner) && known(&inner))
 }
 
 /// True for a COSE document of a Nitro enclave or a realm, and for a token of a verifier.
@@ -107,11 +114,6 @@ pub fn is_signed_claims(bytes: &[u8]) -> bool {
 
 fn is_log(bytes: &[u8]) -> bool {
     super::inspect::recognise(bytes).is_some_and(|row| row.name == "event-log")
-}
-
-fn is_certificates(bytes: &[u8]) -> bool {
-    let table = || snp_report::certificates(bytes).unwrap_or_default();
-    pem::is_pem(bytes) || table().iter().any(snp_report::Certificate::is_certificate)
 }
 
 /// Reads one file of evidence, recognised by content.
@@ -153,15 +155,22 @@ pub fn join(pieces: Vec<Piece>, wanted: &dyn Fn(&str) -> bool) -> anyhow::Result
         )?;
         return tpm::with_log(&quote, log);
     }
-    let some = evidence.pop().context("an event log needs the report that it belongs to")?;
+    let some = evidence.pop().context(match logs.is_empty() {
+        true => "certificates alone are no evidence: give the report that they are for",
+        false => "an event log needs the report that it belongs to",
+    })?;
     let index = some.iter().position(|one| wanted(one.tee)).unwrap_or(0);
     let mut joined = some.into_iter().nth(index).context("no evidence in the file")?;
     if joined.log.is_some() && !logs.is_empty() {
         bail!("give the evidence of one launch: one report, and at most one event log");
     }
     joined.log = joined.log.or_else(|| logs.pop());
-    if let Signed::Snp { certificates, .. } = &mut joined.signed {
-        certificates.extend(given);
+    match &mut joined.signed {
+        Signed::Snp { certificates, .. } => certificates.extend(given),
+        _ if given.is_empty() => {}
+        _ => bail!(
+            "certificates among the evidence are for reports of SEV-SNP; give these with --certificate"
+        ),
     }
     Ok(joined)
 }

@@ -12,7 +12,7 @@ pub(super) fn report(bytes: &[u8]) -> anyhow::Result<Piece> {
     let report = snp_report::parse(bytes)?;
     let (own, table) = bytes.split_at(snp_report::SIZE);
     let certificates = snp_report::certificates(table).unwrap_or_default();
-    let known = certificates.iter().filter(|certificate| certificate.is_certificate());
+    let known = certificates.iter().filter(|certificate| certificate.is_known());
     let certificates = known.map(|certificate| certificate.der.to_vec()).collect();
     Ok(Piece::of(Evidence {
         tee: "sev-snp",

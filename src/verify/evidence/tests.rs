@@ -176,3 +176,47 @@ fn what_is_no_evidence_is_refused() {
     let nested = serde_json::json!({ "quote": nested }).to_string();
     assert_eq!(parse(nested.as_bytes()).unwrap_err().to_string(), "the report is JSON again");
 }
+
+/// What a client sends to trustee: to the KBS, and to the attestation service.
+#[test]
+fn a_request_to_trustee_holds_its_evidence() {
+    let inner = serde_json::json!({ "attestation_report": hex(&report()) }).to_string();
+    for request in [
+        serde_json::json!({"tee-pubkey": {}, "tee-evidence": {"primary_evidence": inner}}),
+        serde_json::json!({"verification_requests": [{"tee": "snp", "evidence": base64(inner.as_bytes())}]}),
+    ] {
+        assert_eq!(evidence(request.to_string().as_bytes()), evidence(&report()), "{request}");
+        assert!(super::is_json_evidence(request.to_string().as_bytes()));
+    }
+    let tpm =
+        serde_json::json!({"ak_public": "", "tpm_quote": {"pcrs": [vec![7; 32], vec![8; 32]]}});
+    let found = evidence(tpm.to_string().as_bytes());
+    assert_eq!((found.tee, found.registers["pcr1"].as_slice()), ("vtpm", &[8; 32][..]));
+    // JSON in JSON in JSON has an end.
+    let deep = (0..8).fold(inner, |inner, _| serde_json::json!({ "evidence": inner }).to_string());
+    assert!(parse(deep.as_bytes()).is_err());
+}
+
+#[test]
+fn what_is_no_evidence_is_not_taken_for_it() {
+    // Intel's identity of the quoting enclave.
+    let identity =
+        serde_json::json!({"enclaveIdentity": {"id": "TD_QE", "mrsigner": hex(&[9; 32])}});
+    assert!(parse(identity.to_string().as_bytes()).is_err());
+    assert!(parse(b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n").is_err());
+    let certificate = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    let pieces = vec![parse(certificate).expect("certificates")];
+    let error = join(pieces).expect_err("no report").to_string();
+    assert!(error.starts_with("certificates alone are no evidence"), "{error}");
+}
+
+/// PCRs as wide as SHA-384 may be those of an enclave.
+#[test]
+fn registers_of_an_enclave_in_json() {
+    let claims = serde_json::json!({"pcr0": hex(&[1; 48]), "PCR8": hex(&[2; 48])}).to_string();
+    for wanted in ["vtpm", "nitro"] {
+        let piece = vec![parse(claims.as_bytes()).expect("claims")];
+        let found = super::join(piece, &|tee| tee == wanted).expect("evidence");
+        assert_eq!((found.tee, found.registers["pcr8"].as_slice()), (wanted, &[2; 48][..]));
+    }
+}

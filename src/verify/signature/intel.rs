@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use p256::ecdsa::signature::Verifier as _;
 
 use super::certificate::Certificate;
+use super::material::Material;
 use super::{Means, Signature};
 use crate::digest::Sha256;
 use crate::format::sgx_quote;
@@ -29,10 +30,7 @@ pub(super) fn check(quote: &[u8], means: &Means) -> Signature {
     chain(&data, means, &mut found);
     match &means.collateral {
         Some(collateral) => appraise(quote, collateral, means.now, &mut found),
-        None => found.open(
-            "state of the platform (TCB), identity of the quoting enclave, revocation: give the \
-             collateral with --collateral",
-        ),
+        None => found.open(format!("{PLATFORM}: give the collateral with --collateral")),
     }
     found
 }
@@ -76,49 +74,69 @@ fn vouched(data: &SignatureData<'_>) -> Result<()> {
 fn chain(data: &SignatureData<'_>, means: &Means, found: &mut Signature) {
     let given = means.certificates.iter().map(Vec::as_slice);
     let texts = data.pem.map(str::as_bytes).into_iter().chain(given);
-    let all: Result<Vec<_>> = texts.map(Certificate::parse_all).collect();
-    let all = match all {
-        Ok(all) => all.concat(),
+    let material = match Material::of(texts) {
+        Ok(material) => material,
         Err(error) => return found.bad(format!("the certificates: {error:#}")),
     };
-    let Some(leaf) = all.first() else {
-        return found.bad(
-            "no certificate of the platform's key (PCK) is at hand: the quote carries none; give \
-             it with --certificate",
+    let signed = |leaf: &&Certificate| {
+        let key = leaf.p256();
+        key.is_ok_and(|key| verifies(&key, data.enclave_report, &data.enclave_signature))
+    };
+    let all = &material.certificates;
+    let Some(leaf) = all.iter().find(signed).or_else(|| all.first()) else {
+        return found.incomplete(
+            "who vouches for the quoting enclave: the quote carries no certificate of the \
+             platform's key (PCK); give it and its chain with --certificate",
         );
     };
-    let report = || -> Result<()> {
-        let good = verifies(&leaf.p256()?, data.enclave_report, &data.enclave_signature);
-        ensure!(good, "the quoting enclave's report is not signed by {}", leaf.subject());
-        Ok(())
+    let report = match signed(&leaf) {
+        true => Ok(()),
+        false => {
+            let name = leaf.subject();
+            Err(anyhow::anyhow!("the quoting enclave's report is not signed by {name}"))
+        }
     };
     let what = format!("the quoting enclave's report is signed by {}", leaf.subject());
-    found.check(&what, report());
+    found.check(&what, report);
     let mut lower = leaf;
-    let mut links = vec![leaf];
+    let mut links = Vec::new();
     // Three certificates make the chain; more than eight are no chain of Intel's.
-    while let Some(upper) = all.iter().find(|other| lower.names_issuer(other)) {
+    while let Some(upper) = material.issuer(lower) {
         let what = format!("{} is signed by {}", lower.subject(), upper.subject());
         found.check(&what, lower.signed_by(upper));
         if lower.names_issuer(lower) || links.len() > 8 {
             break;
         }
-        links.push(upper);
+        links.push((lower, upper));
         lower = upper;
     }
-    let digest = lower.key_digest().map(|digest| digest.to_string()).unwrap_or_default();
+    root(lower, found);
+    for certificate in links.iter().map(|(one, _)| *one).chain([lower]) {
+        if let Some(problem) = certificate.dates(means.now) {
+            found.expired(problem);
+        }
+    }
+    if means.collateral.is_none() {
+        material.revocation(&links, means.now, found);
+    }
+}
+
+/// The upper end of a chain: Intel's root, somebody else's, or nobody's.
+fn root(last: &Certificate, found: &mut Signature) {
+    if !last.names_issuer(last) {
+        let (name, issuer) = (last.subject(), last.issuer());
+        return found.incomplete(format!(
+            "who made {name}: the certificate of {issuer} is not at hand; give it with --certificate"
+        ));
+    }
+    let digest = last.key_digest().map(|digest| digest.to_string()).unwrap_or_default();
     match digest == ROOT {
         true => found.fits("the root is Intel's"),
         false => found.bad(format!(
             "the root {} (key {digest}) is not Intel's: a machine with keys of its own, or one \
              from before production",
-            lower.subject()
+            last.subject()
         )),
-    }
-    for certificate in links {
-        if let Some(problem) = certificate.dates(means.now) {
-            found.expired(problem);
-        }
     }
 }
 
@@ -147,16 +165,32 @@ fn appraise(quote: &[u8], collateral: &[u8], now: u64, found: &mut Signature) {
     }
 }
 
-/// A date that does not fit is no forgery; the verifier tells them apart in words alone.
+/// What a verifier would have said of the platform.
+const PLATFORM: &str = "state of the platform (TCB), identity of the quoting enclave, revocation";
+
+/// Words of dcap-qvl that say that the collateral is of another platform or TEE than the quote.
+const OTHER: [&str; 3] = ["Fmspc mismatch", "TCB info in the collateral", "Identity id/version"];
+
+/// A date that does not fit is no forgery, nor is the wrong collateral; the verifier tells them apart
+/// in words alone.
 fn refused(error: &str, found: &mut Signature) {
     let list = ["CrlExpired", "CrlNotValidYet"].iter().any(|word| error.contains(word));
     let dated = ["xpired", "in the future", "NotValidYet"].iter().any(|word| error.contains(word));
-    match (list, dated) {
-        (true, _) => found.expired(
-            "dcap-qvl: a list of revoked certificates in the collateral is not valid at this time"
-                .to_string(),
-        ),
-        (false, true) => found.expired(format!("dcap-qvl: {error}")),
-        (false, false) => found.bad(format!("dcap-qvl: {error}")),
+    if OTHER.iter().any(|word| error.contains(word)) {
+        return found.open(format!("{PLATFORM}: the collateral is not this quote's ({error})"));
     }
+    if !list && !dated {
+        return found.bad(format!("dcap-qvl: {error}"));
+    }
+    found.expired(match list {
+        true => {
+            "dcap-qvl: a list of revoked certificates in the collateral is not valid at this time"
+                .to_string()
+        }
+        false => format!("dcap-qvl: {error}"),
+    });
+    found.open(format!(
+        "{PLATFORM}: the collateral is not of this time; fetch it anew, or give the time at which it \
+         was with --at"
+    ));
 }

@@ -3,6 +3,7 @@
 
 mod certificate;
 mod intel;
+mod material;
 mod nitro;
 mod pss;
 mod snp;
@@ -10,6 +11,8 @@ mod snp;
 use std::fmt;
 
 use serde::Serialize;
+
+use crate::format::snp_report;
 
 /// How a check ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -21,7 +24,7 @@ pub enum Verdict {
     Expired,
     /// The signature is not what it must be, or leads to nobody's root: the evidence proves nothing.
     Bad,
-    /// It was not checked.
+    /// It was not checked, or not up to the maker's root.
     NotChecked,
 }
 
@@ -78,6 +81,14 @@ impl Signature {
         self.not_checked.push(what.into());
     }
 
+    /// The chain ends before the maker's root: whatever fits so far, anybody could have made it.
+    fn incomplete(&mut self, what: impl Into<String>) {
+        if self.verdict != Verdict::Bad {
+            self.verdict = Verdict::NotChecked;
+        }
+        self.open(what);
+    }
+
     /// That `result` is good, which `what` says.
     fn check(&mut self, what: &str, result: anyhow::Result<()>) {
         match result {
@@ -113,12 +124,23 @@ impl fmt::Display for Signature {
 /// What a signature is checked with.
 #[derive(Debug, Clone, Default)]
 pub struct Means {
-    /// Certificates, each file as it is: PEM, DER, or the table that configfs-tsm shows as `auxblob`.
+    /// Certificates and lists of revoked ones, each file as it is: PEM, DER, or the table that
+    /// configfs-tsm shows as `auxblob`.
     pub certificates: Vec<Vec<u8>>,
     /// Collateral of a TDX quote (`QuoteCollateralV3`, JSON).
     pub collateral: Option<Vec<u8>>,
     /// The time that counts, in seconds since 1970.
     pub now: u64,
+}
+
+/// True for bytes that [`Means::certificates`] takes: PEM with a certificate or a list of revoked ones,
+/// a host's table of them, DER.
+pub fn is_certificates(bytes: &[u8]) -> bool {
+    const BEGIN: [&str; 2] = ["-----BEGIN CERTIFICATE-", "-----BEGIN X509 CRL-"];
+    let text = BEGIN.iter().any(|begin| memchr::memmem::find(bytes, begin.as_bytes()).is_some());
+    let table = || snp_report::certificates(bytes).unwrap_or_default();
+    let der = || material::Material::of([bytes].into_iter()).is_ok_and(|found| !found.is_empty());
+    text || table().iter().any(snp_report::Certificate::is_known) || der()
 }
 
 /// What is signed, and how.

@@ -32,7 +32,10 @@ pub(super) fn check(document: &[u8], means: &Means) -> Signature {
             found.open("revocation: AWS publishes no list for these short-lived certificates");
             found
         }
-        Err(error) => Signature::unchecked(format!("{error:#}")),
+        Err(error) => {
+            found.bad(format!("what signs the document cannot be read: {error:#}"));
+            found
+        }
     }
 }
 

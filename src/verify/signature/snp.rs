@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use p384::ecdsa::signature::Verifier as _;
 
 use super::certificate::Certificate;
+use super::material::Material;
 use super::{Means, Signature};
 use crate::digest::hex;
 use crate::format::snp_report::{self, Report};
@@ -40,18 +41,18 @@ pub(super) fn check(report: &[u8], certificates: &[Vec<u8>], means: &Means) -> S
     if parsed.signing_key() == 7 {
         return Signature::unchecked("the report says that it is not signed");
     }
-    let all = match all(certificates, means) {
-        Ok(all) => all,
+    let files = certificates.iter().chain(&means.certificates).map(Vec::as_slice);
+    let material = match Material::of(files) {
+        Ok(material) => material,
         Err(error) => return Signature::unchecked(format!("the certificates: {error:#}")),
     };
-    let Some(leaf) = all.iter().find(|certificate| certificate.p384().is_ok()) else {
-        let name = if parsed.signing_key() == 1 { "VLEK" } else { "VCEK" };
+    let kind = if parsed.signing_key() == 1 { "VLEK" } else { "VCEK" };
+    let Some(leaf) = leaf(report, &parsed, &material) else {
         return Signature::unchecked(format!(
-            "no {name} certificate is at hand: give it and its chain (ASK, ARK) with --certificate"
+            "no {kind} certificate is at hand: give it and its chain (ASK, ARK) with --certificate"
         ));
     };
     let mut found = Signature::begun();
-    let kind = if parsed.signing_key() == 1 { "VLEK" } else { "VCEK" };
     found.check(&format!("the report is signed by this {kind}"), signature(report, &parsed, leaf));
     found.check("the certificate is of this report's TCB", versions(&parsed, leaf));
     match kind {
@@ -61,28 +62,14 @@ pub(super) fn check(report: &[u8], certificates: &[Vec<u8>], means: &Means) -> S
         "VCEK" => found.open("which chip it was: the report masks its number"),
         _ => {}
     }
-    chain(leaf, &all, means, &mut found);
-    found.open("revocation: no list was given");
+    chain(leaf, &material, means.now, &mut found);
     found
 }
 
-/// Every certificate at hand, the report's own first.
-fn all(certificates: &[Vec<u8>], means: &Means) -> Result<Vec<Certificate>> {
-    let mut all = Vec::new();
-    for bytes in certificates.iter().chain(&means.certificates) {
-        let table = snp_report::certificates(bytes).unwrap_or_default();
-        let known = table.iter().filter(|c| !c.der.is_empty() && c.is_certificate());
-        let inside: Vec<_> = known.map(|certificate| certificate.der).collect();
-        match inside.is_empty() {
-            true => all.extend(Certificate::parse_all(bytes)?),
-            false => {
-                for der in inside {
-                    all.extend(Certificate::parse_all(der)?);
-                }
-            }
-        }
-    }
-    Ok(all)
+/// The certificate of the key that signed the report; if none did, one that could have.
+fn leaf<'a>(bytes: &[u8], report: &Report, material: &'a Material) -> Option<&'a Certificate> {
+    let could = || material.certificates.iter().filter(|certificate| certificate.p384().is_ok());
+    could().find(|leaf| signature(bytes, report, leaf).is_ok()).or_else(|| could().next())
 }
 
 fn signature(bytes: &[u8], report: &Report, leaf: &Certificate) -> Result<()> {
@@ -137,18 +124,20 @@ fn chip(report: &Report, leaf: &Certificate) -> Result<()> {
 }
 
 /// From the signing key to AMD's root.
-fn chain(leaf: &Certificate, all: &[Certificate], means: &Means, found: &mut Signature) {
-    let issuer = |of: &Certificate| all.iter().find(|other| of.names_issuer(other));
-    let Some(middle) = issuer(leaf) else {
-        return found.bad(format!(
-            "the certificate that signed {} is not at hand: anybody could have made it; give ASK \
-             and ARK (or ASVK) with --certificate",
-            leaf.subject()
+fn chain(leaf: &Certificate, material: &Material, now: u64, found: &mut Signature) {
+    let Some(middle) = material.issuer(leaf) else {
+        return found.incomplete(format!(
+            "who made {}: the certificate of {} is not at hand, and without it anybody could have              made the key; give ASK (of a VLEK: ASVK) and ARK with --certificate",
+            leaf.subject(),
+            leaf.issuer()
         ));
     };
-    let Some(root) = issuer(middle) else {
-        let name = middle.subject();
-        return found.bad(format!("the root that signed {name} is not at hand: give the ARK"));
+    let Some(root) = material.issuer(middle) else {
+        return found.incomplete(format!(
+            "who made {}: the certificate of {} is not at hand; give the ARK with --certificate",
+            middle.subject(),
+            middle.issuer()
+        ));
     };
     for (lower, upper) in [(leaf, middle), (middle, root), (root, root)] {
         let what = format!("{} is signed by {}", lower.subject(), upper.subject());
@@ -160,8 +149,9 @@ fn chain(leaf: &Certificate, all: &[Certificate], means: &Means, found: &mut Sig
         None => found.bad(format!("the root {} (key {digest}) is not AMD's", root.subject())),
     }
     for certificate in [leaf, middle, root] {
-        if let Some(problem) = certificate.dates(means.now) {
+        if let Some(problem) = certificate.dates(now) {
             found.expired(problem);
         }
     }
+    material.revocation(&[(leaf, middle), (middle, root)], now, found);
 }

@@ -153,18 +153,21 @@ const XZ_MEMORY: u64 = 256 << 20;
 /// # Errors
 /// The bytes are broken, or there are more than `limit`.
 pub fn decompress(compression: Compression, bytes: &[u8], limit: u64) -> Result<Vec<u8>> {
-    let mut out = Vec::new();
-    let mut read = |reader: &mut dyn Read| reader.take(limit + 1).read_to_end(&mut out);
     match compression {
-        Compression::None => read(&mut &bytes[..]),
-        Compression::Gzip => read(&mut flate2::bufread::MultiGzDecoder::new(bytes)),
+        Compression::None => limited("none", bytes, limit),
+        Compression::Gzip => limited("gzip", flate2::bufread::MultiGzDecoder::new(bytes), limit),
         Compression::Xz => {
             let stream = Stream::new_stream_decoder(XZ_MEMORY, liblzma::stream::CONCATENATED)?;
-            read(&mut liblzma::bufread::XzDecoder::new_stream(bytes, stream))
+            limited("xz", liblzma::bufread::XzDecoder::new_stream(bytes, stream), limit)
         }
-        Compression::Zstd => read(&mut zstd::Decoder::with_buffer(bytes)?),
+        Compression::Zstd => limited("zstd", zstd::Decoder::with_buffer(bytes)?, limit),
     }
-    .with_context(|| format!("{compression:?}").to_lowercase())?;
+}
+
+/// All that `reader` gives, if that is at most `limit` bytes.
+pub(super) fn limited(form: &'static str, reader: impl Read, limit: u64) -> Result<Vec<u8>> {
+    let mut out = Vec::new();
+    reader.take(limit + 1).read_to_end(&mut out).context(form)?;
     ensure!(out.len() as u64 <= limit, "unpacked it has more than {limit} bytes");
     Ok(out)
 }

@@ -15,6 +15,7 @@ pub mod kernel;
 pub mod layers;
 pub mod local;
 pub mod materialise;
+pub mod packed;
 pub mod prebuilt;
 pub mod reapi;
 pub mod root;

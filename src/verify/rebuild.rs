@@ -8,10 +8,9 @@ use std::ops::Range;
 
 use serde::Serialize;
 
-use crate::build::codec;
+use crate::build::packed::Packed;
 use crate::digest::Sha256;
 use crate::format::cpio;
-use crate::format::deb::Compression;
 
 /// Most bytes that an initrd may unpack to.
 const LIMIT: u64 = 8 << 30;
@@ -103,14 +102,10 @@ fn in_archive(first: &[u8], second: &[u8]) -> Option<(String, Vec<u8>, Vec<u8>)>
 
 /// The archive in its plain form, whatever it is packed with.
 fn unpacked(bytes: &[u8]) -> Option<Vec<u8>> {
-    let compression = match bytes {
-        [0x1f, 0x8b, ..] => Compression::Gzip,
-        [0x28, 0xb5, 0x2f, 0xfd, ..] => Compression::Zstd,
-        [0xfd, b'7', b'z', b'X', b'Z', ..] => Compression::Xz,
-        [b'0', b'7', b'0', b'7', b'0', b'1', ..] => return Some(bytes.to_vec()),
-        _ => return None,
-    };
-    codec::decompress(compression, bytes, LIMIT).ok()
+    match Packed::of(bytes) {
+        Some(form) => form.unpack(bytes, LIMIT).ok(),
+        None => bytes.starts_with(b"070701").then(|| bytes.to_vec()),
+    }
 }
 
 /// From the first byte that differs to where both agree again, or to the end of the shorter one.

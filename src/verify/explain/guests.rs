@@ -1,10 +1,10 @@
 //! What people get wrong about the files of a guest.
 
 use std::collections::BTreeSet;
-use std::io::Read as _;
 
 use super::cmdline;
 use super::deviation::{Deviation, cost};
+use crate::build::packed::Packed;
 use crate::measure::guest::CMDLINE;
 use crate::measure::{Guest, Tee};
 
@@ -198,19 +198,7 @@ pub(super) fn is_chain(tee: &Tee) -> bool {
 
 /// The initrd as it is before compression, if it is compressed.
 fn unpacked(initrd: &[u8]) -> Option<(Other, Deviation)> {
-    let mut bytes = Vec::new();
-    let read = match initrd {
-        [0x1f, 0x8b, ..] => {
-            flate2::read::GzDecoder::new(initrd).take(MAX_UNPACKED).read_to_end(&mut bytes)
-        }
-        [0x28, 0xb5, 0x2f, 0xfd, ..] => zstd::stream::read::Decoder::new(initrd)
-            .and_then(|decoder| decoder.take(MAX_UNPACKED).read_to_end(&mut bytes)),
-        [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => {
-            liblzma::read::XzDecoder::new(initrd).take(MAX_UNPACKED).read_to_end(&mut bytes)
-        }
-        _ => return None,
-    };
-    read.ok()?;
+    let bytes = Packed::of(initrd)?.unpack(initrd, MAX_UNPACKED).ok()?;
     let what = "initrd is not compressed";
     let other =
         Other { input: "initrd".to_string(), name: "the unpacked initrd".to_string(), bytes };

@@ -5,10 +5,9 @@ use std::borrow::Cow;
 use anyhow::{Context as _, ensure};
 
 use super::{Fact, Facts};
-use crate::build::codec;
+use crate::build::packed::Packed;
 use crate::digest::Sha256;
 use crate::format::cpio::{self, Entry, kind};
-use crate::format::deb::Compression;
 
 /// Bytes to which a segment is unpacked at most.
 const MAX_UNPACKED: u64 = 2 << 30;
@@ -16,24 +15,12 @@ const MAX_UNPACKED: u64 = 2 << 30;
 /// Segments at most; early microcode makes two or three.
 const MAX_SEGMENTS: usize = 64;
 
-/// Magic numbers of what a kernel unpacks (Linux `lib/decompress.c`).
-const MAGICS: &[(&[u8], Compression)] = &[
-    (b"\x1f\x8b", Compression::Gzip),
-    (b"\xfd7zXZ\0", Compression::Xz),
-    (b"\x28\xb5\x2f\xfd", Compression::Zstd),
-];
-
 fn is_cpio(bytes: &[u8]) -> bool {
     bytes.starts_with(b"070701") || bytes.starts_with(b"070702")
 }
 
-/// How `bytes` are compressed, by their magic number.
-pub(super) fn compression(bytes: &[u8]) -> Option<Compression> {
-    MAGICS.iter().find(|(magic, _)| bytes.starts_with(magic)).map(|(_, compression)| *compression)
-}
-
 pub(super) fn is_initrd(bytes: &[u8]) -> bool {
-    is_cpio(bytes) || compression(bytes).is_some()
+    is_cpio(bytes) || Packed::of(bytes).is_some()
 }
 
 /// One archive of a RAM disk, unpacked.
@@ -79,12 +66,12 @@ pub(crate) fn archives(bytes: &[u8]) -> anyhow::Result<Vec<Archive<'_>>> {
             let bytes = Cow::Borrowed(archive);
             archives.push(Archive { compression: "none", bytes, place: told("cpio") });
             rest = behind;
-        } else if let Some(compression) = compression(rest) {
+        } else if let Some(form) = Packed::of(rest) {
             // A compressed segment is the last: the kernel's unpackers take all that follows.
-            let contents = codec::decompress(compression, rest, MAX_UNPACKED);
+            let contents = form.unpack(rest, MAX_UNPACKED);
             let contents = contents.with_context(|| told("compressed"))?;
             ensure!(is_cpio(&contents), told("what was compressed is no cpio archive"));
-            let (compression, bytes) = (name(compression), Cow::Owned(contents));
+            let (compression, bytes) = (form.name(), Cow::Owned(contents));
             archives.push(Archive { compression, bytes, place: told("cpio") });
             rest = &[];
         } else {
@@ -93,15 +80,6 @@ pub(crate) fn archives(bytes: &[u8]) -> anyhow::Result<Vec<Archive<'_>>> {
         }
     }
     Ok(archives)
-}
-
-fn name(compression: Compression) -> &'static str {
-    match compression {
-        Compression::Gzip => "gzip",
-        Compression::Xz => "xz",
-        Compression::Zstd => "zstd",
-        Compression::None => "none",
-    }
 }
 
 fn segment(archive: &Archive<'_>) -> anyhow::Result<Fact> {

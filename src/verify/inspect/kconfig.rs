@@ -3,10 +3,11 @@
 
 use std::io::Read as _;
 
+use anyhow::{Context as _, Result};
+
 use super::Facts;
-use crate::build::codec;
+use crate::build::packed::Packed;
 use crate::format::bzimage;
-use crate::format::deb::Compression;
 
 /// What stands before the configuration.
 const START: &[u8] = b"IKCFG_ST";
@@ -15,10 +16,21 @@ const START: &[u8] = b"IKCFG_ST";
 const MAX_KERNEL: u64 = 256 << 20;
 const MAX_TEXT: u64 = 8 << 20;
 
-/// Every option of the kernel in `bytes` with its value, where it tells them. Kernels packed by LZ4,
-/// LZO, bzip2 or LZMA are not looked into.
-pub(super) fn configuration(bytes: &[u8]) -> Option<Facts> {
-    let text = text(bytes).or_else(|| text(&unpacked(bytes)?))?;
+/// The facts about a kernel, and every option in `bytes` with its value, where it tells them; where
+/// it might and cannot be unpacked, why not.
+pub(super) fn with_configuration(facts: Facts, bytes: &[u8]) -> Facts {
+    let text = match text(bytes) {
+        Some(text) => Ok(Some(text)),
+        None => unpacked(bytes).map(|kernel| kernel.and_then(|kernel| text(&kernel))),
+    };
+    match text {
+        Ok(None) => facts,
+        Ok(Some(text)) => facts.with_some("configuration", options(&text)),
+        Err(error) => facts.with("configuration_not_read", format!("{error:#}")),
+    }
+}
+
+fn options(text: &str) -> Option<Facts> {
     let mut options: Vec<_> = text.lines().filter_map(option).collect();
     options.sort_unstable();
     let all = options.into_iter();
@@ -43,14 +55,15 @@ fn option(line: &str) -> Option<(&str, &str)> {
     }
 }
 
-/// The kernel without its own unpacker. Behind all forms but gzip stands the unpacked size, 4 bytes
-/// (Linux `scripts/Makefile.lib`, `size_append`).
-fn unpacked(bytes: &[u8]) -> Option<Vec<u8>> {
-    let payload = bzimage::payload(bytes).ok()??;
-    let compression = super::initrd::compression(payload)?;
-    let end = match compression {
-        Compression::Gzip => payload.len(),
+/// The kernel without its own unpacker, if it has one. Behind all forms but gzip stands the unpacked
+/// size, 4 bytes (Linux `scripts/Makefile.lib`, `size_append`).
+fn unpacked(bytes: &[u8]) -> Result<Option<Vec<u8>>> {
+    let Some(payload) = bzimage::payload(bytes).ok().flatten() else { return Ok(None) };
+    let Some(form) = Packed::of(payload) else { return Ok(None) };
+    let end = match form {
+        Packed::Gzip => payload.len(),
         _ => payload.len().saturating_sub(4),
     };
-    codec::decompress(compression, payload.get(..end)?, MAX_KERNEL).ok()
+    let kernel = form.unpack(payload.get(..end).unwrap_or_default(), MAX_KERNEL);
+    kernel.map(Some).context("the kernel cannot be unpacked")
 }

@@ -159,7 +159,7 @@ pub const INSPECTORS: &[Inspector] = &[
     Inspector { name: "uki", about: "unified kernel image", is: pe::is_uki, inspect: pe::inspect },
     Inspector {
         name: "kernel",
-        about: "Linux kernel image (bzImage)",
+        about: "Linux kernel image (bzImage, or Image of arm64)",
         is: kernel::is_kernel,
         inspect: kernel::inspect,
     },
@@ -169,6 +169,12 @@ pub const INSPECTORS: &[Inspector] = &[
         about: "UEFI firmware image",
         is: firmware::is_firmware,
         inspect: firmware::inspect,
+    },
+    Inspector {
+        name: "encoded-evidence",
+        about: "evidence as text (base64 or hexadecimal)",
+        is: crate::verify::evidence::is_encoded,
+        inspect: evidence::inspect,
     },
 ];
 

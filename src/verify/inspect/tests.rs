@@ -104,10 +104,21 @@ fn plain(bytes: &[u8]) -> Vec<u8> {
     bytes.to_vec()
 }
 
+/// One block of the legacy frame.
+fn lz4(bytes: &[u8]) -> Vec<u8> {
+    let packed = lz4_flex::block::compress(bytes);
+    let length = u32::try_from(packed.len()).expect("short").to_le_bytes();
+    [b"\x02\x21\x4c\x18", &length[..], &packed, &[0, 0, 1, 0]].concat()
+}
+
+fn lzo(bytes: &[u8]) -> Vec<u8> {
+    [b"\x89LZO\0\r\n\x1a\n", &bytes[..8]].concat()
+}
+
 #[test]
 fn a_kernel_tells_the_configuration_that_it_carries() {
     let config = "# CONFIG_DEBUG is not set\nCONFIG_SMP=y\nCONFIG_NAME=\"a b\"\n# words\n";
-    for pack in [zstd, plain] {
+    for pack in [zstd, plain, lz4] {
         let found = inspect(&kernel(config, pack)).expect("a kernel");
         let json = serde_json::to_value(&found.facts).expect("JSON");
         let options = serde_json::json!(
@@ -122,6 +133,15 @@ fn a_kernel_tells_the_configuration_that_it_carries() {
     assert_eq!((change.before.as_deref(), change.after.as_deref()), (Some("y"), Some("n")));
     let without = inspect(&kernel("", plain)).expect("a kernel");
     assert_eq!(without.facts.get("configuration"), None);
+    let unread = inspect(&kernel(config, lzo)).expect("a kernel").facts.text();
+    let why = "the kernel cannot be unpacked: it is packed by lzo, which this tool does not unpack";
+    assert!(unread.contains(why), "{unread}");
+    // An Image of arm64 is not packed.
+    let mut image = kernel(config, plain);
+    image[0x1fe] = 0;
+    image[56..60].copy_from_slice(b"ARM\x64");
+    let found = inspect(&image).expect("a kernel");
+    assert!(found.facts.text().contains("CONFIG_SMP"), "{}", found.facts.text());
 }
 
 proptest::proptest! {

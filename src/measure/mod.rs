@@ -29,6 +29,7 @@ pub mod event;
 pub mod guest;
 pub mod id_block;
 pub mod initdata;
+pub mod kata;
 pub mod kernel_hashes;
 pub mod linux;
 pub mod machine;

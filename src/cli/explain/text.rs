@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::reference::compare::{Compared, Verdict};
-use crate::verify::explain::{Explanation, Field, Found, LogAnswer};
+use crate::verify::explain::{Difference, Explanation, Field, Found, LogAnswer};
 use crate::verify::inspect::Facts;
 
 /// The whole answer.
@@ -100,22 +100,35 @@ fn field(field: &Field) -> Vec<String> {
 
 fn from_log(log: &LogAnswer) -> Vec<String> {
     let mut lines = Vec::new();
-    for difference in &log.differences {
-        let place = format!("{} event {}", difference.register, difference.position);
-        lines.push(match &difference.cause {
-            Some(cause) => format!("cause: {} ({place})", cause.what),
-            None => format!("cause: {} ({place})", difference.input),
-        });
-        for (word, event) in [("expected", &difference.expected), ("found   ", &difference.found)] {
-            lines.push(match event {
-                Some(e) => format!("  {word} {} {:?} {}", e.kind, e.what, e.digest),
-                None => format!("  {word} no such event"),
-            });
-        }
-        let other = difference.expected_by.iter();
-        lines.extend(other.map(|machine| format!("  that is what {machine} expects")));
+    for together in
+        log.differences.chunk_by(|a, b| a.register == b.register && cause(a) == cause(b))
+    {
+        let Some(first) = together.first() else { continue };
+        let positions = together.iter().map(|difference| difference.position.to_string());
+        let positions = positions.collect::<Vec<_>>().join(", ");
+        lines.push(format!("cause: {} ({} event {positions})", cause(first), first.register));
+        lines.extend(together.iter().flat_map(events));
     }
     lines.extend(log.unconfirmed.iter().map(|why| format!("the log does not explain {why}")));
+    lines
+}
+
+/// The cause in words where a computation shows it, else the input.
+fn cause(difference: &Difference) -> &str {
+    difference.cause.as_ref().map_or(difference.input, |cause| &cause.what)
+}
+
+/// What stands in the log, beside what is expected.
+fn events(difference: &Difference) -> Vec<String> {
+    let mut lines = Vec::new();
+    for (word, event) in [("expected", &difference.expected), ("found   ", &difference.found)] {
+        lines.push(match event {
+            Some(e) => format!("  {word} {} {:?} {}", e.kind, e.what, e.digest),
+            None => format!("  {word} no such event"),
+        });
+    }
+    let other = difference.expected_by.iter();
+    lines.extend(other.map(|machine| format!("  that is what {machine} expects")));
     lines
 }
 

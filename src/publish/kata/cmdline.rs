@@ -5,29 +5,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 
 use super::{HandOver, Image};
 use crate::format::bzimage;
-
-/// `qemu_amd64.go`, `kernelParams`.
-const ARCHITECTURE: &[&str] = &[
-    "tsc=reliable",
-    "no_timer_check",
-    "rcupdate.rcu_expedited=1",
-    "i8042.direct=1",
-    "i8042.dumbkbd=1",
-    "i8042.nopnp=1",
-    "i8042.noaux=1",
-    "noreplace-smp",
-    "reboot=k",
-    "cryptomgr.notests",
-    "net.ifnames=0",
-    "pci=lastbus=0",
-];
-
-/// `katautils/create.go`, `systemdKernelParam`: where the root file system is an image.
-const SYSTEMD: &[&str] = &[
-    "systemd.unit=kata-containers.target",
-    "systemd.mask=systemd-networkd.service",
-    "systemd.mask=systemd-networkd.socket",
-];
+use crate::measure::kata::{ARCHITECTURE, SYSTEMD};
 
 /// Seconds of `launch_process_timeout` in kata's configurations of both TEEs.
 pub(super) const LAUNCH_TIMEOUT: u32 = 6;

@@ -97,7 +97,9 @@ const MEASURES: &[(&str, &str, &str)] = &[
     ("vtpm", "firmware", "pcr0 pcr1 pcr7"),
     ("vtpm", "kernel", "pcr4"),
     ("vtpm", "uki", "pcr4 pcr9 pcr11"),
-    ("vtpm", "initrd cmdline", "pcr9"),
+    ("vtpm", "initrd", "pcr9"),
+    // Of a unified kernel image PCR 12 holds what the command line has from outside it.
+    ("vtpm", "cmdline", "pcr9 pcr12"),
     ("nitro", "enclave-image", "pcr0 pcr1 pcr2"),
     ("nitro", "kernel cmdline", "pcr0 pcr1"),
     ("nitro", "initrd", "pcr0"),

@@ -7,6 +7,7 @@ use super::guests::Alternatives;
 use super::search::{Found, Question, Search};
 use crate::digest::{hex, unhex};
 use crate::format::eventlog::{self, Algorithm};
+use crate::format::guid::Guid;
 use crate::format::{efi, pe::Pe};
 use crate::measure::linux;
 use crate::reference::Event;
@@ -150,6 +151,10 @@ fn every(
                 add(Some(bank.digest([other])), deviation.clone());
             }
             add(None, Deviation::new("initrd", cost::ABSENT, "initrd is not given"));
+        } else if expected.kind == eventlog::kind_name(eventlog::EV_EFI_VARIABLE_DRIVER_CONFIG) {
+            for (digest, deviation) in variable(&expected.what, bank) {
+                add(Some(digest), deviation);
+            }
         } else if expected.kind == eventlog::kind_name(eventlog::EV_EFI_BOOT_SERVICES_APPLICATION) {
             for (digest, deviation) in images(question, alternatives, bank) {
                 add(Some(digest), deviation);
@@ -157,6 +162,28 @@ fn every(
         }
     }
     found
+}
+
+/// Variables of Secure Boot that are met with one value: the switch, and stores without keys.
+const VARIABLES: &[(&str, Guid, &[u8], &str)] = &[
+    ("SecureBoot", efi::GLOBAL_VARIABLE, &[0], "Secure Boot is off"),
+    ("SecureBoot", efi::GLOBAL_VARIABLE, &[1], "Secure Boot is on"),
+    ("SecureBoot", efi::GLOBAL_VARIABLE, &[], "the firmware does not know Secure Boot"),
+    ("PK", efi::GLOBAL_VARIABLE, &[], "no platform key (PK) is in the variable store"),
+    ("KEK", efi::GLOBAL_VARIABLE, &[], "no KEK is in the variable store"),
+    ("db", efi::IMAGE_SECURITY_DATABASE, &[], "no db is in the variable store"),
+    ("dbx", efi::IMAGE_SECURITY_DATABASE, &[], "no dbx is in the variable store"),
+];
+
+/// Digests that a variable of Secure Boot is met with instead.
+fn variable(what: &str, bank: Algorithm) -> impl Iterator<Item = (Vec<u8>, Deviation)> {
+    let name = what.split_once(',').map_or(what, |(name, _)| name);
+    VARIABLES.iter().filter(move |(known, ..)| *known == name).map(
+        move |(name, vendor, value, text)| {
+            let digest = bank.digest([&efi::variable_data(*vendor, name, value)[..]]);
+            (digest, Deviation::new("vars", cost::SETTING, *text))
+        },
+    )
 }
 
 fn load_options(what: &str) -> Option<&str> {
@@ -211,22 +238,50 @@ fn images(
     }
     let Some(guest) = &question.guest else { return found };
     let Some(kernel) = guest.kernel else { return found };
-    let plain = Deviation::new("kernel", cost::VMM, "the kernel's header is not patched by QEMU");
+    let text = "the kernel's header is not patched by QEMU (from 10.0 on it is left as it is)";
+    let plain = Deviation::new("kernel", cost::VMM, text);
     found.extend(digest(kernel).map(|digest| (digest, plain)));
-    let initrd = guest.initrd.map_or(0, <[u8]>::len);
-    let cmdline = guest.cmdline.unwrap_or_default();
-    for mebibytes in super::machines::MEMORY {
-        let header = linux::patched_header(kernel, initrd, mebibytes << 20, cmdline);
+    let header = |memory: u64| {
+        let initrd = guest.initrd.map_or(0, <[u8]>::len);
+        linux::patched_header(kernel, initrd, memory, guest.cmdline.unwrap_or_default())
+    };
+    let mut headers: Vec<(Vec<u8>, Vec<u64>)> = Vec::new();
+    for memory in
+        question.machine.memory.into_iter().chain(super::machines::MEMORY.iter().map(|n| n << 20))
+    {
+        let header = header(memory).into_owned();
+        match headers.iter_mut().find(|(known, _)| *known == header) {
+            Some((_, sizes)) => sizes.push(memory),
+            None => headers.push((header, vec![memory])),
+        }
+    }
+    for (header, sizes) in headers {
         let mut patched = kernel.to_vec();
         if let Some(start) = patched.get_mut(..header.len()) {
             start.copy_from_slice(&header);
         }
-        let what = format!("the kernel's header is patched by QEMU, for {mebibytes} MiB of memory");
-        let deviation = Deviation::new("memory", cost::COUNT, what);
+        let deviation = patched_for(&sizes, question.machine.memory);
         found.extend(digest(&patched).map(|digest| (digest, deviation)));
     }
-    found.dedup_by(|later, earlier| later.0 == earlier.0);
     found
+}
+
+/// What a patched header says of the memory: where the RAM disk lies is the same for many sizes.
+fn patched_for(sizes: &[u64], expected: Option<u64>) -> Deviation {
+    const PATCHED: &str = "the kernel's header is patched by QEMU";
+    if expected.is_some_and(|expected| sizes.contains(&expected)) {
+        let text = format!("{PATCHED} (before 10.0 it always is)");
+        return Deviation::new("kernel", cost::VMM, text);
+    }
+    let mebibytes = |size: &u64| (size >> 20).to_string();
+    let sizes: Vec<_> = sizes.iter().map(mebibytes).collect();
+    let text = match &sizes[..] {
+        [] => PATCHED.to_string(),
+        [one] => format!("{PATCHED}, for {one} MiB of memory"),
+        [one, other] => format!("{PATCHED}, for {one} or {other} MiB of memory"),
+        [a, b, .., last] => format!("{PATCHED}, for {a}, {b}, … or {last} MiB of memory"),
+    };
+    Deviation::new("memory", cost::COUNT, text)
 }
 
 #[cfg(test)]
@@ -246,5 +301,16 @@ mod tests {
             what("initrd=initrd console=ttyS0").as_deref(),
             Some("command line without `quiet`")
         );
+    }
+    #[test]
+    fn a_header_tells_no_more_of_the_memory_than_it_can() {
+        let of = |sizes: &[u64], expected: Option<u64>| {
+            let sizes: Vec<_> = sizes.iter().map(|size| size << 20).collect();
+            patched_for(&sizes, expected.map(|size| size << 20)).what
+        };
+        assert!(of(&[1024], Some(2048)).ends_with("QEMU, for 1024 MiB of memory"));
+        let many = of(&[2048, 3072, 4096, 6144], Some(1024));
+        assert!(many.ends_with("for 2048, 3072, … or 6144 MiB of memory"), "{many}");
+        assert!(of(&[2048, 3072], Some(3072)).ends_with("QEMU (before 10.0 it always is)"));
     }
 }

@@ -1,9 +1,10 @@
 //! What people get wrong about a kernel command line.
 
 use super::deviation::{Deviation, cost};
+use crate::measure::kata::{ARCHITECTURE, SYSTEMD};
 
 /// Words that come and go: what VMMs, distributions and container runtimes add, and what people
-/// switch on while they look for a fault.
+/// switch on while they look for a fault. Those of kata stand in a table of their own.
 const COMMON: &[&str] = &[
     "quiet",
     "debug",
@@ -23,24 +24,12 @@ const COMMON: &[&str] = &[
     "panic=-1",
     "panic=0",
     "reboot=t",
-    "reboot=k",
     "nomodeset",
     "root=/dev/vda1",
     "root=/dev/sda1",
     "root=/dev/pmem0p1",
     "rootfstype=ext4",
     "rootflags=dax,data=ordered,errors=remount-ro ro",
-    "tsc=reliable",
-    "no_timer_check",
-    "rcupdate.rcu_expedited=1",
-    "i8042.direct=1",
-    "i8042.dumbkbd=1",
-    "i8042.nopnp=1",
-    "i8042.noaux=1",
-    "noreplace-smp",
-    "cryptomgr.notests",
-    "net.ifnames=0",
-    "pci=lastbus=0",
     "pci=nommconf",
     "systemd.show_status=false",
     "systemd.show_status=true",
@@ -55,9 +44,6 @@ const COMMON: &[&str] = &[
     "nosmt",
     "efi=noruntime",
     "oops=panic",
-    "systemd.unit=kata-containers.target",
-    "systemd.mask=systemd-networkd.service",
-    "systemd.mask=systemd-networkd.socket",
     "scsi_mod.scan=none",
     "agent.log=debug",
     "agent.debug_console",
@@ -73,6 +59,19 @@ const COMMON: &[&str] = &[
     "swiotlb=force",
     "mem_encrypt=on",
     "initrd=initrd",
+    "nokaslr",
+    "splash",
+    "single",
+    "ip=dhcp",
+    "root=/dev/vda",
+    "root=/dev/vda2",
+    "console=ttyS0,115200n8",
+    "console=ttyAMA0",
+    "audit=0",
+    "ipv6.disable=1",
+    "init=/bin/sh",
+    "rdinit=/bin/sh",
+    "rd.break",
 ];
 
 /// What kata-containers writes in one version or configuration and not in another: two texts, either
@@ -102,6 +101,11 @@ const KATA: &[(&str, &str, &str)] = &[
         "kata's cgroup hierarchy, by version",
     ),
 ];
+
+/// Every word that comes and goes.
+fn common() -> impl Iterator<Item = &'static str> {
+    [COMMON, ARCHITECTURE, SYSTEMD].into_iter().flatten().copied()
+}
 
 /// Counts of vCPUs that kata wrote as `nr_cpus` until it left the word out of confidential guests.
 const NR_CPUS: &[u32] = &[1, 2, 3, 4, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64, 96, 128, 192, 240, 256];
@@ -149,7 +153,8 @@ fn ends(line: &str) -> Vec<(String, Deviation)> {
         (format!(" {line}"), new("with a space before it", cost::RARE)),
         (format!("{line}\0"), new("with a second NUL behind it", cost::LINE_END)),
         (format!("{line}\n\0"), new("with a line end and a second NUL behind it", cost::RARE)),
-        (format!("{line}\r\n"), new("with a DOS line end behind it", cost::RARE)),
+        (format!("{line}\r\n"), new("with a DOS line end behind it", cost::LINE_END)),
+        (format!("{line}\r"), new("with a carriage return behind it", cost::RARE)),
         (format!("\"{line}\""), new("in quotation marks", cost::RARE)),
         (format!("'{line}'"), new("in single quotation marks", cost::RARE)),
         (String::new(), new("empty", cost::ABSENT)),
@@ -166,6 +171,8 @@ fn ends(line: &str) -> Vec<(String, Deviation)> {
         found.push((single, new("with single spaces", cost::LINE_END)));
     }
     found.push((line.replace(' ', "  "), new("with doubled spaces", cost::RARE)));
+    found.push((line.replace(' ', "\t"), new("with tabs instead of spaces", cost::RARE)));
+    found.push((line.replace(' ', "\n"), new("with line ends instead of spaces", cost::RARE)));
     found
 }
 
@@ -193,8 +200,8 @@ fn cut(words: &[&str]) -> Vec<(String, Deviation)> {
 /// A common word, at the end or at the start.
 fn with(words: &[&str]) -> Vec<(String, Deviation)> {
     let line = words.join(" ");
-    let missing = COMMON.iter().filter(|word| !words.contains(word));
-    let both = |word: &&str| {
+    let missing = common().filter(|word| !words.contains(word));
+    let both = |word: &str| {
         [
             (format!("{line} {word}"), new(format!("with `{word}` behind it"), cost::WORD)),
             (format!("{word} {line}"), new(format!("with `{word}` before it"), cost::WORD)),
@@ -211,9 +218,9 @@ fn with(words: &[&str]) -> Vec<(String, Deviation)> {
 /// A common word between two others.
 fn inserted(words: &[&str]) -> Vec<(String, Deviation)> {
     let mut found = Vec::new();
-    for word in COMMON.iter().filter(|word| !words.contains(word)) {
+    for word in common().filter(|word| !words.contains(word)) {
         for at in 1..words.len() {
-            let line = [&words[..at], &[*word], &words[at..]].concat();
+            let line = [&words[..at], &[word], &words[at..]].concat();
             let what = format!("with `{word}` behind `{}`", words[at - 1]);
             found.push((line.join(" "), new(what, cost::RARE)));
         }
@@ -255,21 +262,29 @@ fn replaced(words: &[&str]) -> Vec<(String, Deviation)> {
     let mut found = Vec::new();
     for (index, word) in words.iter().enumerate() {
         let Some((key, value)) = word.split_once('=') else { continue };
-        let common = COMMON.iter().filter_map(|other| other.split_once('='));
+        let common = common().filter_map(|other| other.split_once('='));
         let mut values: Vec<_> =
             common.filter(|(other, _)| *other == key).map(|(_, value)| value.to_string()).collect();
         values.extend(near(value));
         values.sort();
         values.dedup();
-        for other in values.into_iter().filter(|other| other != value) {
+        let met = values.into_iter().map(|value| (value, cost::WORD));
+        let counted = numbers(value).map(|value| (value, cost::RARE));
+        for (other, cost) in met.chain(counted).filter(|(other, _)| other != value) {
             let other = format!("{key}={other}");
             let mut line = words.to_vec();
             line[index] = &other;
             let what = format!("with `{other}` instead of `{word}`");
-            found.push((line.join(" "), new(what, cost::WORD)));
+            found.push((line.join(" "), new(what, cost)));
         }
     }
     found
+}
+
+/// Small numbers in the place of a number.
+fn numbers(value: &str) -> impl Iterator<Item = String> {
+    let last = if value.parse::<i32>().is_ok() { 64 } else { -1 };
+    (0..=last).map(|number| number.to_string())
 }
 
 /// Values that stand for the same question answered otherwise: switches, small numbers.
@@ -317,6 +332,8 @@ mod tests {
         };
         assert_eq!(what("console=ttyS0 quiet panic=1\n"), "command line with a line end behind it");
         assert_eq!(what("console=ttyS0 panic=1"), "command line without `quiet`");
+        let number = "command line with `panic=30` instead of `panic=1`";
+        assert_eq!(what("console=ttyS0 quiet panic=30"), number);
         assert_eq!(what("console=ttyS0 quiet panic=1 ro"), "command line with `ro` behind it");
         assert_eq!(
             what("console=hvc0 quiet panic=1"),

@@ -207,6 +207,9 @@ fn input(event: Option<&Event>) -> &'static str {
     let Some(Event { kind, what, .. }) = event else { return "unknown" };
     let what = what.as_str();
     match kind.as_str() {
+        "EV_EFI_HANDOFF_TABLES" | "EV_EFI_HANDOFF_TABLES2" if what.contains("SMBIOS") => {
+            "SMBIOS tables (VMM and its version, firmware)"
+        }
         "EV_EFI_HANDOFF_TABLES" | "EV_EFI_HANDOFF_TABLES2" => {
             "memory map that the VMM hands over (memory size) or SMBIOS"
         }

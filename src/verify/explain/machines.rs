@@ -1,6 +1,6 @@
 //! What people get wrong about the machine.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::deviation::{Deviation, cost};
 use crate::measure::machine::Kind;
@@ -12,10 +12,13 @@ type Texts = BTreeMap<String, String>;
 
 /// SEV_FEATURES that are met: SNP alone, with DebugSwap, SecureTSC, both, with the interrupt
 /// restrictions of paravisors, and none (AMD APM volume 2, table B-4, SEV_FEATURES).
-const FEATURES: &[&str] = &[
-    "0x1", "0x21", "0x0", "0x201", "0x221", "0x9", "0x11", "0x5", "0x20", "0x3", "0x7", "0x41",
-    "0x61", "0x81", "0xa1", "0x29", "0x31", "0x10001", "0x10021",
+const FEATURES: &[u64] = &[
+    0x1, 0x21, 0x0, 0x201, 0x221, 0x9, 0x11, 0x5, 0x20, 0x3, 0x7, 0x41, 0x61, 0x81, 0xa1, 0x29,
+    0x31, 0x10001, 0x10021,
 ];
+
+/// Bits of SEV_FEATURES of which any two may be otherwise.
+const FEATURE_BITS: u32 = 22;
 
 /// Sizes of memory that are met, in MiB.
 pub(super) const MEMORY: &[u64] = &[
@@ -23,9 +26,9 @@ pub(super) const MEMORY: &[u64] = &[
     98304, 131_072, 196_608, 262_144, 393_216, 524_288,
 ];
 
-/// Counts of vCPUs up to which all are tried, and those that are met beyond.
+/// Counts of vCPUs up to which all are tried beside something else, and up to which alone.
 const ALL_COUNTS: u32 = 256;
-const COUNTS: &[u32] = &[272, 288, 320, 336, 352, 384, 416, 448, 480, 512, 576, 640, 768, 1024];
+const MOST_COUNTS: u32 = 1024;
 
 /// What `-cpu host` may show of processors whose stepping no model of QEMU has. Candidates only, taken
 /// from no document: it is the digest that proves one.
@@ -61,18 +64,21 @@ pub(super) struct Machines {
     pub(super) deviations: Vec<Vec<Deviation>>,
 }
 
-/// Machines with at most `depth` settings otherwise, the likelier first; the expected one leads.
+/// Machines with at most `depth` settings otherwise, the likelier first; the expected one leads. What is
+/// seldom met comes alone, and only if there is room for two.
 pub(super) fn variants(tee: &Tee, expected: &Texts, depth: usize) -> Machines {
     let dimensions = dimensions(tee, expected);
+    let rare = |deviation: &Deviation| deviation.cost >= cost::RARE;
     let mut texts = vec![(expected.clone(), Vec::new())];
     for (name, values) in &dimensions {
         let so_far = texts.len();
         for index in 0..so_far {
             let (base, deviations): (Texts, Vec<Deviation>) = texts[index].clone();
-            if deviations.len() >= depth {
+            if deviations.len() >= depth || deviations.iter().any(rare) {
                 continue;
             }
-            for (value, deviation) in values {
+            let alone = depth > 1 && deviations.is_empty();
+            for (value, deviation) in values.iter().filter(|(_, d)| alone || !rare(d)) {
                 let mut texts_of = base.clone();
                 texts_of.insert(name.clone(), value.clone());
                 let deviations = [&deviations[..], std::slice::from_ref(deviation)].concat();
@@ -94,29 +100,25 @@ pub(super) fn variants(tee: &Tee, expected: &Texts, depth: usize) -> Machines {
 
 /// Every setting with the values that it may have instead.
 fn dimensions(tee: &Tee, expected: &Texts) -> Vec<(String, Vec<(String, Deviation)>)> {
-    let vmms = others("vmm", expected, cost::VMM, tee.vmms.iter().map(|vmm| (*vmm).to_string()));
-    let mut dimensions = vec![("vmm".to_string(), vmms)];
+    let vmms = tee.vmms.iter().map(|vmm| ((*vmm).to_string(), cost::VMM));
+    let mut dimensions = vec![("vmm".to_string(), others("vmm", expected, vmms.collect()))];
     for setting in tee.takes.iter().filter(|setting| **setting != measure::machine::CPU_SIGNATURE) {
-        let (cost, values) = values(setting);
-        let name = setting.name;
-        dimensions.push((name.to_string(), others(name, expected, cost, values.into_iter())));
+        let values = values(setting, expected.get(setting.name));
+        dimensions.push((setting.name.to_string(), others(setting.name, expected, values)));
     }
     dimensions
 }
 
-fn others(
-    name: &str,
-    expected: &Texts,
-    cost: u32,
-    values: impl Iterator<Item = String>,
-) -> Vec<(String, Deviation)> {
+fn others(name: &str, expected: &Texts, values: Vec<(String, u32)>) -> Vec<(String, Deviation)> {
     let stated = expected.get(name);
-    let instead = stated.map_or_else(|| "what is the default".to_string(), Clone::clone);
-    let differs = values.filter(|value| !same(name, stated, value));
-    let deviation = |value: &String| {
-        Deviation::new(name, cost, format!("{name} {} instead of {}", shown(name, value), instead))
+    let instead = stated.map_or_else(|| "the default".to_string(), Clone::clone);
+    let differs = values.into_iter().filter(|(value, _)| !same(name, stated, value));
+    let deviation = |(value, cost): (String, u32)| {
+        let what = format!("{name} {} instead of {}", shown(name, &value), instead);
+        let deviation = Deviation::new(name, cost, what);
+        (value, deviation)
     };
-    differs.map(|value| (value.clone(), deviation(&value))).collect()
+    differs.map(deviation).collect()
 }
 
 /// True if both texts of a setting mean the same: models of one signature do.
@@ -141,22 +143,34 @@ fn shown(name: &str, value: &str) -> String {
     }
 }
 
-/// Values that a setting is met with.
-fn values(setting: &Setting) -> (u32, Vec<String>) {
-    let texts = |list: &[&str]| list.iter().map(|text| (*text).to_string()).collect();
+/// Values that a setting is met with, each with its cost.
+fn values(setting: &Setting, stated: Option<&String>) -> Vec<(String, u32)> {
+    let texts = |list: &[&str], cost| list.iter().map(|text| ((*text).to_string(), cost)).collect();
     match setting.kind {
-        Kind::Count => (
-            cost::COUNT,
-            (1..=ALL_COUNTS).chain(COUNTS.iter().copied()).map(|n| n.to_string()).collect(),
-        ),
-        Kind::Cpu => (cost::MODEL, models()),
-        Kind::Number => (cost::SETTING, texts(FEATURES)),
-        Kind::Size => (cost::COUNT, MEMORY.iter().map(|n| format!("{}KiB", n << 10)).collect()),
-        Kind::Version => (cost::SETTING, texts(VERSIONS)),
-        Kind::Flag => (cost::SETTING, texts(&["true", "false"])),
-        Kind::Choice(words) => (cost::SETTING, texts(words)),
-        Kind::Text => (cost::RARE, Vec::new()),
+        Kind::Count => {
+            let cost = |n| if n > ALL_COUNTS { cost::RARE } else { cost::COUNT };
+            (1..=MOST_COUNTS).map(|n| (n.to_string(), cost(n))).collect()
+        }
+        Kind::Cpu => models().into_iter().map(|name| (name, cost::MODEL)).collect(),
+        Kind::Number => features(stated),
+        Kind::Size => MEMORY.iter().map(|n| (format!("{}KiB", n << 10), cost::COUNT)).collect(),
+        Kind::Version => texts(VERSIONS, cost::SETTING),
+        Kind::Flag => texts(&["true", "false"], cost::SETTING),
+        Kind::Choice(words) => texts(words, cost::SETTING),
+        Kind::Text => Vec::new(),
     }
+}
+
+/// SEV_FEATURES: those that are met, and those with a bit or two otherwise than stated.
+fn features(stated: Option<&String>) -> Vec<(String, u32)> {
+    let number = |text: &String| u64::from_str_radix(text.strip_prefix("0x")?, 16).ok();
+    let base = stated.and_then(number).unwrap_or(FEATURES[0]);
+    let bits = (0..FEATURE_BITS).map(|bit| 1 << bit);
+    let pairs = bits.clone().flat_map(|a: u64| bits.clone().map(move |b| base ^ (a | b)));
+    let pairs: BTreeSet<u64> = pairs.filter(|value| !FEATURES.contains(value)).collect();
+    let met = FEATURES.iter().map(|value| (*value, cost::SETTING));
+    let all = met.chain(pairs.into_iter().map(|value| (value, cost::RARE)));
+    all.map(|(value, cost)| (format!("{value:#x}"), cost)).collect()
 }
 
 /// One model of each signature, the first of the table.

@@ -134,6 +134,36 @@ fn measure_all(tee: &Tee, guest: &Guest<'_>, machines: &[Machine]) -> Vec<Option
     }
 }
 
+/// Explanations that differ in the value of one setting alone, as one: all of its values give the same.
+fn merged(list: Vec<Found>) -> Vec<Found> {
+    let mut found: Vec<Found> = Vec::new();
+    for one in list {
+        let same = |known: &Found| joined(&known.deviations, &one.deviations);
+        match found.iter_mut().find_map(|known| Some((same(known)?, known))) {
+            Some((deviations, known)) => known.deviations = deviations,
+            None => found.push(one),
+        }
+    }
+    found
+}
+
+/// `known` with the value that `other` has for one setting beside its own, if all else is the same.
+fn joined(known: &[Deviation], other: &[Deviation]) -> Option<Vec<Deviation>> {
+    const INSTEAD: &str = " instead of ";
+    let mut pairs = known.iter().zip(other).enumerate().filter(|(_, (a, b))| a != b);
+    let (at, (a, b)) = pairs.next()?;
+    let name = |d: &Deviation| format!("{} ", d.input);
+    let ((values, before), (value, _)) = (a.what.split_once(INSTEAD)?, b.what.split_once(INSTEAD)?);
+    let value = value.strip_prefix(&name(b))?;
+    let alike = a.input == b.input && values.starts_with(&name(a)) && known.len() == other.len();
+    if !alike || pairs.next().is_some() {
+        return None;
+    }
+    let mut joined = known.to_vec();
+    joined[at].what = format!("{values} or {value}{INSTEAD}{before}");
+    Some(joined)
+}
+
 /// Of all explanations of a register, those that need the least, by number and likelihood.
 fn simplest(partial: Vec<Partial>) -> Search {
     let candidates = partial.iter().map(|(computed, _)| computed).sum();
@@ -154,6 +184,7 @@ fn simplest(partial: Vec<Partial>) -> Search {
     for mut list in best.into_values() {
         list.sort_by(|a, b| (cost(a), &a.deviations).cmp(&(cost(b), &b.deviations)));
         list.dedup();
+        let list = merged(list);
         let certain = list.len() == 1;
         found.extend(list.into_iter().map(|one| Found { certain, ..one }));
     }

@@ -234,6 +234,14 @@ const TABLES: &[Fault] = &[
     fault("memory size", |b| b.set("memory", "4GiB"), &["memory"], &[]),
 ];
 
+/// A header that QEMU patches tells no more of the memory than where the RAM disk lies.
+const PATCHED: &[Fault] = &[fault(
+    "memory of a patched header",
+    |b| b.set("memory", "8GiB"),
+    &["for 2048, 3072, … or 524288 MiB of memory"],
+    &["memory map"],
+)];
+
 const DIRECT: &[Fault] = &[
     fault(
         "place of initrd= by firmware epoch",
@@ -256,7 +264,7 @@ const DIRECT: &[Fault] = &[
     fault(
         "header patched by an older QEMU",
         |b| b.set("vmm", "qemu@9.2"),
-        &["the kernel's header is patched by QEMU, for 2048 MiB of memory"],
+        &["the kernel's header is patched by QEMU (before 10.0 it always is)"],
         &[],
     ),
     fault(
@@ -277,8 +285,8 @@ const SECURE_BOOT: &[Fault] = &[
     fault(
         "Secure Boot: no keys in the store",
         |b| b.vars = Some(inputs::read("sid-OVMF_VARS_4M.fd")),
-        &["Secure Boot variables"],
-        &["certificate", "boot entries"],
+        &["Secure Boot is off", "no platform key (PK) is in the variable store"],
+        &["certificate", "boot entries", "no KEK", "no db", "Secure Boot variables"],
     ),
     fault(
         "Secure Boot: other keys in the store",
@@ -392,6 +400,14 @@ fn faults_of_a_uki_are_named() {
 #[test]
 fn faults_of_the_machine_are_named() {
     assert_eq!(rate("tdx", &direct(), TABLES, &[(0, 1)]), Vec::<String>::new());
+}
+
+#[test]
+fn faults_of_a_patched_header_are_named() {
+    let mut usual = direct();
+    usual.set("vmm", "qemu@9.2");
+    usual.set("memory", "1GiB");
+    assert_eq!(rate("tdx", &usual, PATCHED, &[]), Vec::<String>::new());
 }
 
 #[test]

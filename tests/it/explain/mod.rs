@@ -105,6 +105,11 @@ fn told(what: &str) -> String {
 }
 
 fn explained(expected: &Measurement, found: &Measurement) -> Explanation {
+    asked(expected, &launched(found))
+}
+
+/// What is said of `evidence` where `expected` was, without its files.
+fn asked(expected: &Measurement, evidence: &Evidence) -> Explanation {
     let machine = reference::Machine::new("tdx", &machine(&[]), expected);
     let document = Document::of_machines(vec![machine]);
     let nothing = |_: &reference::Machine| None;
@@ -114,7 +119,7 @@ fn explained(expected: &Measurement, found: &Measurement) -> Explanation {
         others: &[],
         stated: Stated::default(),
     };
-    explain(&launched(found), &expectation, &Means::default()).expect("an explanation")
+    explain(evidence, &expectation, &Means::default()).expect("an explanation")
 }
 
 /// What a fault is called, what it does, and words of the input that must be named.
@@ -191,20 +196,10 @@ fn a_field_of_the_host_is_compared_as_a_register() {
 #[test]
 fn a_td_without_its_log_is_explained_as_well() {
     let expected = measured(&ordinary(), &machine(&[]));
-    let document =
-        Document::of_machines(vec![reference::Machine::new("tdx", &machine(&[]), &expected)]);
-    let nothing = |_: &reference::Machine| None;
-    let expectation = Expectation {
-        document: &document,
-        guest: &nothing,
-        others: &[],
-        stated: Stated::default(),
-    };
     let mut files = ordinary();
     files.cmdline = "console=ttyS0 panic=-1".to_string();
     let evidence = Evidence { log: None, ..launched(&measured(&files, &machine(&[]))) };
-    let found = explain(&evidence, &expectation, &Means::default()).expect("an explanation");
-    let search = found.search.expect("a search");
+    let search = asked(&expected, &evidence).search.expect("a search");
     assert_eq!(search.found.len(), 1, "{search:?}");
     assert_eq!(search.found[0].deviations[0].what, "command line without `quiet`");
     assert!(search.found[0].certain);

@@ -7,7 +7,6 @@
 use alloc::string::ToString as _;
 use alloc::vec::Vec;
 
-use super::guid::Guid;
 use super::{Error, Reader, Result};
 
 /// Bytes of a report, its signature included.
@@ -201,18 +200,19 @@ fn build(r: &mut Reader<'_>, what: &'static str) -> Result<[u8; 3]> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Certificate<'a> {
     /// What it is for.
-    pub guid: Guid,
+    pub guid: u128,
     /// The certificate, DER (some hosts put PEM here).
     pub der: &'a [u8],
 }
 
-/// GUIDs of AMD 56421 section 4.1.8.1.
-const CERTIFICATES: [(Guid, &str); 5] = [
-    (Guid::of("63da758d-e664-4564-adc5-f4b93be8accd"), "VCEK"),
-    (Guid::of("a8074bc2-a25a-483e-aae6-39c045a0b8a1"), "VLEK"),
-    (Guid::of("4ab7b379-bbac-4fe4-a02f-05aef327c782"), "ASK"),
-    (Guid::of("c0b406a4-a803-4952-9743-3fb6014cd0ae"), "ARK"),
-    (Guid::of("92f81bc3-5811-4d3d-97ff-d19f88dc67ea"), "CRL"),
+/// GUIDs of AMD 56421 section 4.1.8.1. Unlike those of UEFI they stand in the order of their text, as
+/// hosts write them (virtee/sev `CertTableEntry`, google/go-sev-guest `CertTableHeaderEntry`).
+const CERTIFICATES: [(u128, &str); 5] = [
+    (0x63da758d_e664_4564_adc5_f4b93be8accd, "VCEK"),
+    (0xa8074bc2_a25a_483e_aae6_39c045a0b8a1, "VLEK"),
+    (0x4ab7b379_bbac_4fe4_a02f_05aef327c782, "ASK"),
+    (0xc0b406a4_a803_4952_9743_3fb6014cd0ae, "ARK"),
+    (0x92f81bc3_5811_4d3d_97ff_d19f88dc67ea, "CRL"),
 ];
 
 impl Certificate<'_> {
@@ -236,9 +236,9 @@ pub fn certificates(table: &[u8]) -> Result<Vec<Certificate<'_>>> {
     let mut r = Reader::new(table);
     let mut found = Vec::new();
     while r.remaining() >= 24 {
-        let guid = Guid(r.array("GUID of a certificate")?);
+        let guid = u128::from_be_bytes(r.array("GUID of a certificate")?);
         let (offset, length) = (r.u32("offset of a certificate")?, r.u32("length")?);
-        if guid == Guid([0; 16]) {
+        if guid == 0 {
             break;
         }
         let at = usize::try_from(offset).unwrap_or(usize::MAX);
@@ -325,12 +325,13 @@ mod tests {
 
     #[test]
     fn certificates_are_found_and_confined() {
-        let mut table = CERTIFICATES[0].0.0.to_vec();
+        let mut table = CERTIFICATES[0].0.to_be_bytes().to_vec();
         table.extend([48, 0, 0, 0, 3, 0, 0, 0]);
         table.extend([0; 24]);
         table.extend(b"DER");
         let found = certificates(&table).expect("a table");
         assert_eq!((found[0].name(), found[0].der), ("VCEK", &b"DER"[..]));
+        assert_eq!(table[..4], [0x63, 0xda, 0x75, 0x8d]);
         table[20..24].fill(0xff); // 4 GiB long
         assert!(matches!(certificates(&table), Err(Error::Truncated { .. })));
         assert_eq!(certificates(&[]), Ok(Vec::new()));

@@ -130,7 +130,7 @@ fn is_of(registers: &[&str], name: &str) -> bool {
     registers.is_empty() || registers.contains(&name)
 }
 
-/// The PCRs in Azure's evidence: a list of values in the quote of its virtual TPM.
+/// The PCRs in evidence of Azure or trustee: a list of values beside the quote of a TPM.
 pub(super) fn pcrs(value: &Value) -> anyhow::Result<Piece> {
     let quotes = [&value["quote"]["pcrs"], &value["tpm_quote"]["pcrs"]];
     let list = quotes.iter().find_map(|list| list.as_array()).context("no PCRs")?;
@@ -139,12 +139,12 @@ pub(super) fn pcrs(value: &Value) -> anyhow::Result<Piece> {
     let registers: Option<Registers> = registers.collect();
     Ok(Piece::of(Evidence {
         tee: "vtpm",
-        form: "PCRs of a virtual TPM in Azure's evidence",
+        form: "PCRs of a TPM in JSON",
         registers: registers.context("a PCR is no list of bytes")?,
         facts: Facts::default(),
         warnings: Vec::new(),
         log: None,
-        signed: Signed::Unsigned("the virtual TPM's quote is not checked here"),
+        signed: Signed::Unsigned("the quote of the TPM is not checked here"),
     }))
 }
 

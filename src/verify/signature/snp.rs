@@ -127,7 +127,8 @@ fn chip(report: &Report, leaf: &Certificate) -> Result<()> {
 fn chain(leaf: &Certificate, material: &Material, now: u64, found: &mut Signature) {
     let Some(middle) = material.issuer(leaf) else {
         return found.incomplete(format!(
-            "who made {}: the certificate of {} is not at hand, and without it anybody could have              made the key; give ASK (of a VLEK: ASVK) and ARK with --certificate",
+            "who made {}: the certificate of {} is not at hand, and without it \
+             anybody could have made the key; give ASK (of a VLEK: ASVK) and ARK with --certificate",
             leaf.subject(),
             leaf.issuer()
         ));

@@ -154,9 +154,7 @@ impl Loaded {
         let document = Document::parse(&text).with_context(context)?;
         let mut bytes = BTreeMap::new();
         for artifact in &document.artifacts {
-            let path = directory.join(&artifact.name);
-            let read = fs::read(&path).with_context(|| format!("cannot read {}", path.display()));
-            bytes.insert(artifact.name.clone(), read?);
+            bytes.insert(artifact.name.clone(), explain::artifact(directory, artifact)?);
         }
         let role = |(name, bytes): (&String, &Vec<u8>)| (explain::role(name), bytes.clone());
         let files = bytes.iter().map(role).collect();
@@ -184,6 +182,11 @@ fn text(answer: &Answered, markdown: bool) -> String {
     };
     let change = |c: &Change| {
         let value = |text: &String| format!("{tick}{text}{tick}");
+        // What is in a list by its own text is not told twice.
+        let called = |text: &String| match c.at.strip_suffix(text.as_str()) {
+            Some(above) => format!("{above}{}", value(text)),
+            None => format!("{}: {}", c.at, value(text)),
+        };
         let lines = c.diff.as_ref().map(|diff| match markdown {
             true => format!("\n\n  ```diff\n{}\n  ```\n", indented(diff)),
             false => format!("\n{}", indented(diff)),
@@ -192,9 +195,9 @@ fn text(answer: &Answered, markdown: bool) -> String {
             (Some(before), Some(after)) => {
                 format!("{}: {} → {}", c.at, value(before), value(after))
             }
-            (Some(before), None) => format!("{}: {} is gone", c.at, value(before)),
+            (Some(before), None) => format!("{} is gone", called(before)),
             (None, after) => {
-                format!("{}: {} is new", c.at, after.as_ref().map_or_else(String::new, value))
+                format!("{} is new", after.as_ref().map_or_else(|| c.at.clone(), called))
             }
         };
         told + &lines.unwrap_or_default()
@@ -219,8 +222,8 @@ fn text(answer: &Answered, markdown: bool) -> String {
             n => format!("{input} → {tee}: {registers} (measured, {n} machines)"),
         }
     };
-    section("because of which change", answer.causes.iter().map(cause).collect());
     section("changes", answer.changes.iter().map(change).collect());
+    section("because of which change", answer.causes.iter().map(cause).collect());
     if lines.is_empty() {
         lines.push("nothing changed".to_string());
     }

@@ -14,7 +14,7 @@ use super::{Answer, Outcome, Session, environment};
 use crate::digest::{self, Sha256};
 use crate::measure::{self, Guest, id_block};
 use crate::reference::compare::Registers;
-use crate::reference::{Document, Machine};
+use crate::reference::{Artifact, Document, Machine};
 use crate::verify::evidence::{self, Evidence};
 use crate::verify::explain::{self, Expectation, Other, Stated};
 use crate::verify::firmware;
@@ -223,19 +223,23 @@ pub(super) fn document(expected: &Path) -> Result<Document, Failure> {
 /// The artifacts of a build in `directory`, each the file that was measured.
 pub(super) fn artifacts(directory: &Path, document: &Document) -> Result<Files, Failure> {
     let mut files = Files::new();
-    for artifact in &document.artifacts {
-        let bytes = read(&directory.join(&artifact.name))?;
-        if Sha256::of(&bytes).to_string() != artifact.sha256 {
-            let error = anyhow!(
-                "{} is not the file that was measured: its SHA-256 is not that of the reference \
-                 values",
-                artifact.name
-            );
-            return Err(Failure::input(error));
-        }
-        files.insert(role(&artifact.name), bytes);
+    for one in &document.artifacts {
+        files.insert(role(&one.name), artifact(directory, one)?);
     }
     Ok(files)
+}
+
+/// The file of a build that was measured.
+pub(super) fn artifact(directory: &Path, artifact: &Artifact) -> Result<Vec<u8>, Failure> {
+    let bytes = read(&directory.join(&artifact.name))?;
+    if Sha256::of(&bytes).to_string() != artifact.sha256 {
+        let error = anyhow!(
+            "{} is not the file that was measured: its SHA-256 is not that of the reference values",
+            artifact.name
+        );
+        return Err(Failure::input(error));
+    }
+    Ok(bytes)
 }
 
 /// Every firmware in the store, if there is one, may have been taken for another.

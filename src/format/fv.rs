@@ -6,7 +6,7 @@
 
 use alloc::borrow::Cow;
 use alloc::format;
-use alloc::string::ToString as _;
+use alloc::string::{String, ToString as _};
 use alloc::vec;
 use alloc::vec::Vec;
 use core::ops::Range;
@@ -35,7 +35,9 @@ const FILE_VOLUME_IMAGE: u8 = 0x0b;
 /// `FFS_ATTRIB_LARGE_FILE` (section 3.2.3).
 const LARGE_FILE: u8 = 0x01;
 
-/// `EFI_SECTION_GUID_DEFINED` and `EFI_SECTION_FIRMWARE_VOLUME_IMAGE` (section 3.2.4).
+/// `EFI_SECTION_USER_INTERFACE`, `EFI_SECTION_GUID_DEFINED` and `EFI_SECTION_FIRMWARE_VOLUME_IMAGE`
+/// (section 3.2.4).
+const SECTION_USER_INTERFACE: u8 = 0x15;
 const SECTION_GUID_DEFINED: u8 = 0x02;
 const SECTION_VOLUME_IMAGE: u8 = 0x17;
 
@@ -68,6 +70,23 @@ impl Volume<'_> {
     pub fn file(&self, name: Guid) -> Option<&[u8]> {
         let file = self.files.iter().find(|file| file.name == name)?;
         self.bytes.get(file.contents.clone())
+    }
+
+    /// What `file` calls itself, in a user interface section (section 3.2.5.16), if it has one.
+    pub fn label(&self, file: &File) -> Option<String> {
+        let mut rest = self.bytes.get(file.contents.clone())?;
+        while let [s0, s1, s2, kind, behind @ ..] = rest {
+            let size = usize::try_from(u32::from_le_bytes([*s0, *s1, *s2, 0])).ok()?;
+            if *kind == SECTION_USER_INTERFACE {
+                let text = behind.get(..size.checked_sub(4)?)?;
+                let units = text.chunks_exact(2).map(|unit| u16::from_le_bytes([unit[0], unit[1]]));
+                let units = units.take_while(|unit| *unit != 0);
+                return Some(char::decode_utf16(units).map(|c| c.unwrap_or('\u{fffd}')).collect());
+            }
+            // Sections are aligned to 4 bytes; large ones have no names behind them that matter.
+            rest = rest.get(size.checked_next_multiple_of(4).filter(|size| *size >= 4)?..)?;
+        }
+        None
     }
 }
 

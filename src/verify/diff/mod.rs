@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::inspect::{self, Fact, Facts, Inspection};
 use crate::digest::Sha256;
+use crate::format::pe::Pe;
 use crate::reference::{Document, Machine};
 
 /// One thing that is otherwise.
@@ -59,6 +60,9 @@ pub fn bytes(before: &[u8], after: &[u8]) -> anyhow::Result<(&'static str, Vec<C
                 anyhow::bail!("the first is {}, the second is {}", a.about, b.about);
             }
             let mut changes = files(&a, &b);
+            if a.format == "uki" {
+                changes.extend(initrds(before, after));
+            }
             // What no inspector tells is a change all the same.
             if changes.is_empty() {
                 let sha256 = |bytes: &[u8]| Some(format!("sha256:{}", Sha256::of(bytes)));
@@ -69,6 +73,20 @@ pub fn bytes(before: &[u8], after: &[u8]) -> anyhow::Result<(&'static str, Vec<C
     }
 }
 
+/// What changed in the RAM disks of two unified kernel images, as far as both can be read.
+fn initrds(before: &[u8], after: &[u8]) -> Vec<Change> {
+    const SECTION: &str = ".initrd";
+    let initrd = |bytes| {
+        let pe = Pe::parse(bytes).ok()?;
+        let contents = pe.contents(pe.section(SECTION)?).ok()?;
+        Some(contents.into_owned())
+    };
+    let (Some(a), Some(b)) = (initrd(before), initrd(after)) else { return Vec::new() };
+    let changes = initrd::changes(&a, &b).unwrap_or_default();
+    let below = |change: Change| Change { at: format!("{SECTION} › {}", change.at), ..change };
+    changes.into_iter().map(below).collect()
+}
+
 /// Changes from one text per place to another.
 fn changes(before: &BTreeMap<String, String>, after: &BTreeMap<String, String>) -> Vec<Change> {
     let mut places: Vec<_> = before.keys().chain(after.keys()).collect();
@@ -76,7 +94,12 @@ fn changes(before: &BTreeMap<String, String>, after: &BTreeMap<String, String>) 
     places.dedup();
     let change = |at: &String| {
         let (before, after) = (before.get(at).cloned(), after.get(at).cloned());
-        (before != after).then(|| Change::of(at, before, after))
+        (before != after).then(|| {
+            // Of a command line the words that differ are told beside the whole.
+            let texts = before.as_ref().zip(after.as_ref()).filter(|_| at.contains("cmdline"));
+            let diff = texts.and_then(|(a, b)| text::diff(a.as_bytes(), b.as_bytes()));
+            Change { diff, ..Change::of(at, before, after) }
+        })
     };
     places.into_iter().filter_map(change).collect()
 }
@@ -100,7 +123,16 @@ fn flatten(out: &mut BTreeMap<String, String>, at: &str, fact: &Fact) {
         Fact::Text(text) => drop(out.insert(at.to_string(), text.clone())),
         Fact::Number(number) => drop(out.insert(at.to_string(), number.to_string())),
         Fact::Flag(flag) => drop(out.insert(at.to_string(), flag.to_string())),
-        Fact::Facts(facts) => facts.iter().for_each(|(name, f)| flatten(out, &below(name), f)),
+        Fact::Facts(facts) => {
+            // What a thing is needs no name of its own; what it is called stands in the way to it.
+            let called = key(fact);
+            let says = |(name, f): &(&str, &Fact)| {
+                let name = NAMES.contains(name) && f.as_text() == called.as_deref();
+                !name || facts.iter().count() == 1
+            };
+            let place = |name: &str| if name == "is" { at.to_string() } else { below(name) };
+            facts.iter().filter(says).for_each(|(name, f)| flatten(out, &place(name), f));
+        }
         Fact::Table(rows) => {
             let rows = rows.iter().map(|row| Fact::Facts(row.clone())).collect();
             flatten(out, at, &Fact::List(rows));
@@ -113,15 +145,15 @@ fn flatten(out: &mut BTreeMap<String, String>, at: &str, fact: &Fact) {
     }
 }
 
+/// Facts that a thing in a list is known by.
+const NAMES: [&str; 4] = ["path", "name", "machine", "place"];
+
 /// By what an item of a list is known when its place in the list changes.
 fn key(item: &Fact) -> Option<String> {
     match item {
         Fact::Text(text) => Some(text.clone()),
         Fact::Facts(facts) => {
-            ["path", "name", "machine", "place"].iter().find_map(|name| match facts.get(name) {
-                Some(Fact::Text(text)) => Some(text.clone()),
-                _ => None,
-            })
+            NAMES.iter().find_map(|name| facts.get(name)?.as_text()).map(str::to_string)
         }
         _ => None,
     }
@@ -200,11 +232,9 @@ mod tests {
         assert_eq!(
             told,
             [
-                ("files › 0 › is".to_string(), None, text("0644 6e")),
-                ("files › 0 › path".to_string(), None, text("0")),
-                ("files › b › is".to_string(), text("0644 79"), None),
-                ("files › b › path".to_string(), text("b"), None),
-                ("files › c › is".to_string(), text("0644 7a"), text("0755 7a")),
+                ("files › 0".to_string(), None, text("0644 6e")),
+                ("files › b".to_string(), text("0644 79"), None),
+                ("files › c".to_string(), text("0644 7a"), text("0755 7a")),
             ]
         );
         assert_eq!(files(&after, &after), []);

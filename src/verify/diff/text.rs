@@ -18,10 +18,14 @@ enum Line<'a> {
     New(&'a str),
 }
 
-/// The lines that differ, with their surroundings; nothing where the bytes are no text, or equal.
+/// The lines that differ, with their surroundings, and of texts of one line the words; nothing where
+/// the bytes are no text, or equal.
 pub(super) fn diff(before: &[u8], after: &[u8]) -> Option<String> {
     let (before, after) = (text(before)?, text(after)?);
-    let (a, b): (Vec<_>, Vec<_>) = (before.lines().collect(), after.lines().collect());
+    let (mut a, mut b): (Vec<_>, Vec<_>) = (before.lines().collect(), after.lines().collect());
+    if a.len() <= 1 && b.len() <= 1 {
+        (a, b) = (before.trim_end().split(' ').collect(), after.trim_end().split(' ').collect());
+    }
     let start = a.iter().zip(&b).take_while(|(x, y)| x == y).count();
     let (a_rest, b_rest) = (&a[start..], &b[start..]);
     let end = a_rest.iter().rev().zip(b_rest.iter().rev()).take_while(|(x, y)| x == y).count();
@@ -109,6 +113,12 @@ mod tests {
         assert_eq!(diff(before, after).as_deref(), Some(expected));
         assert_eq!(diff(before, before), None);
         assert_eq!(diff(b"\x7fELF\0", b"text"), None);
+    }
+
+    #[test]
+    fn of_one_line_the_words_are_told() {
+        let found = diff(b"console=ttyS0 quiet panic=-1", b"console=ttyS0 panic=-1 ro");
+        assert_eq!(found.as_deref(), Some("  console=ttyS0\n- quiet\n  panic=-1\n+ ro"));
     }
 
     #[test]

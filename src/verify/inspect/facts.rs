@@ -89,6 +89,14 @@ impl Facts {
 }
 
 impl Fact {
+    /// The text, if it is one.
+    pub fn as_text(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
     fn of_json(value: &serde_json::Value) -> Option<Self> {
         use serde_json::Value;
         match value {

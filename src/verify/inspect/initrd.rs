@@ -9,8 +9,12 @@ use crate::build::packed::Packed;
 use crate::digest::Sha256;
 use crate::format::cpio::{self, Entry, kind};
 
-/// Bytes to which a segment is unpacked at most.
-const MAX_UNPACKED: u64 = 2 << 30;
+/// Bytes to which a segment is unpacked at most, by what it is packed to: RAM disks hold programs, which
+/// shrink to a third or a tenth.
+fn most(packed: usize) -> u64 {
+    const MOST: u64 = 2 << 30;
+    (packed as u64).saturating_mul(256).saturating_add(64 << 20).min(MOST)
+}
 
 /// Segments at most; early microcode makes two or three.
 const MAX_SEGMENTS: usize = 64;
@@ -68,7 +72,7 @@ pub(crate) fn archives(bytes: &[u8]) -> anyhow::Result<Vec<Archive<'_>>> {
             rest = behind;
         } else if let Some(form) = Packed::of(rest) {
             // A compressed segment is the last: the kernel's unpackers take all that follows.
-            let contents = form.unpack(rest, MAX_UNPACKED);
+            let contents = form.unpack(rest, most(rest.len()));
             let contents = contents.with_context(|| told("compressed"))?;
             ensure!(is_cpio(&contents), told("what was compressed is no cpio archive"));
             let (compression, bytes) = (form.name(), Cow::Owned(contents));

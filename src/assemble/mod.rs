@@ -3,6 +3,7 @@
 pub mod acpi;
 pub mod direct;
 pub mod enclave;
+pub mod facts;
 mod materials;
 pub mod measured;
 pub mod output;

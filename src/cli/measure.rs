@@ -13,11 +13,12 @@ use super::failure::Failure;
 use super::host_keys::HostKeys;
 use super::measured::{self, Look, Shown};
 use super::snp::Snp;
-use super::{Answer, Outcome, Session, recipe};
-use crate::assemble::acpi;
+use super::{Answer, Outcome, Session, environment, recipe};
+use crate::assemble::{self, acpi};
 use crate::measure::machine::Kind;
 use crate::measure::tee::se::SECRETS;
-use crate::measure::{self, File, Guest, Machine, Setting, TEES, Tee};
+use crate::measure::uefi::Facts;
+use crate::measure::{self, File, Guest, Keeper, Machine, Setting, TEES, Tee};
 use crate::publish::key;
 use crate::reference::{self, Document};
 use crate::store::Store;
@@ -98,7 +99,9 @@ impl Measure {
         files.extend(self.read_from_qemu(session, tee, &machines)?);
         let guest = guest(&files);
         let precomputed = self.snp.precomputed(session, &guest)?;
-        let guest = Guest { precomputed: precomputed.as_ref(), ..guest };
+        let tell = |image: &[u8]| facts(session, image);
+        let guest =
+            Guest { precomputed: precomputed.as_ref(), facts: Some(Keeper(&tell)), ..guest };
         let found = (tee.expect)(&guest, &machines).map_err(Failure::input)?;
         let pairs = machines.iter().zip(&found);
         let shown: Vec<_> = pairs.map(|(machine, found)| Shown::of(tee, machine, found)).collect();
@@ -190,6 +193,15 @@ impl Measure {
         let bundle = files.iter().find(|(name, _)| *name == "acpi").map(|(_, bytes)| bytes);
         fs::write(path, bundle.context("no fw_cfg files were read")?)
             .with_context(|| format!("cannot write {}", path.display()))
+    }
+}
+
+/// What the volumes of the firmware `image` tell, as the store keeps it where there is one.
+fn facts(session: &Session, image: &[u8]) -> measure::Result<Facts> {
+    let store = session.store().ok().and_then(|dir| Store::open(&dir).ok());
+    match store {
+        Some(store) => assemble::facts::of(&store, image, &environment::executable()),
+        None => Facts::read(image),
     }
 }
 

@@ -277,11 +277,11 @@ pub fn unlzma(stream: &[u8]) -> Result<Vec<u8>> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     /// A volume with one file of type `kind`.
-    fn volume(kind: u8, contents: &[u8]) -> Vec<u8> {
+    pub(crate) fn volume(kind: u8, contents: &[u8]) -> Vec<u8> {
         let mut files = vec![0x48; 0];
         files.extend([0xab; 16]);
         let size = u32::try_from(24 + contents.len()).expect("small");

@@ -4,6 +4,7 @@ use core::fmt;
 
 /// A GUID in its stored byte order.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "reference", derive(serde::Serialize, serde::Deserialize))]
 pub struct Guid(pub [u8; 16]);
 
 impl Guid {

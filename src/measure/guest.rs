@@ -1,7 +1,10 @@
 //! What boots: the files of a guest, by the names that recipes and the command line use.
 
 use alloc::vec::Vec;
+use core::fmt;
 
+use super::Result;
+use super::uefi::Facts;
 use crate::digest::{Prefix256, Sha256};
 
 /// What boots: the bytes that reach the TEE, borrowed from the caller.
@@ -27,11 +30,23 @@ pub struct Guest<'a> {
     pub image: Option<&'a [u8]>,
     /// SNP firmware by its digest, where the image is not at hand.
     pub precomputed: Option<&'a super::ovmf::Precomputed>,
+    /// Who keeps the facts about firmware images; where nobody does, the image is unpacked.
+    pub facts: Option<Keeper<'a>>,
     /// What is known of the files already. Whoever gives it measures the same bytes many times and
     /// asks for registers alone: doubts are not looked for.
     pub known: Option<&'a Known<'a>>,
     /// Files that only one TEE reads, by the names in its row.
     pub others: Vec<(&'a str, &'a [u8])>,
+}
+
+/// One who tells the facts about a firmware image, from memory where it was looked through before.
+#[derive(Clone, Copy)]
+pub struct Keeper<'a>(pub &'a (dyn Fn(&[u8]) -> Result<Facts> + Sync));
+
+impl fmt::Debug for Keeper<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Keeper")
+    }
 }
 
 /// Files that were hashed already, found again by their place in memory.
@@ -99,6 +114,14 @@ impl<'a> Guest<'a> {
             "image" => self.image,
             _ => other().map(|(_, bytes)| *bytes),
         }
+    }
+
+    /// What the volumes of the firmware `image` tell.
+    ///
+    /// # Errors
+    /// It has none, or broken ones.
+    pub fn facts(&self, image: &[u8]) -> Result<Facts> {
+        self.facts.map_or_else(|| Facts::read(image), |Keeper(tell)| tell(image))
     }
 
     /// SHA-256 over `bytes`, a file of this guest, to be continued.

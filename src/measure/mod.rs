@@ -24,6 +24,7 @@
 //! assert!(measurements(&[0; 40]).is_err());
 //! ```
 
+mod both;
 pub mod cpu;
 pub mod event;
 pub mod guest;
@@ -41,7 +42,7 @@ pub mod uki;
 pub mod vmm;
 
 pub use cpu::Cpu;
-pub use guest::{File, Guest, Known};
+pub use guest::{File, Guest, Keeper, Known};
 pub use machine::{Machine, Setting, Value, Vmm, machines};
 pub use vmm::VMMS;
 

@@ -11,8 +11,9 @@ use super::vmm::sev::Launch;
 use super::vmm::{Effect, Epoch, Profile, profile};
 use super::{Error, Guest, Machine, Result, linux};
 use crate::digest::Sha384;
+use crate::format;
+use crate::format::fv::Volume;
 use crate::format::ovmf::{Kind, RESET_BLOCK, SevMetadata, has_table, lone_reset_block, table_end};
-use crate::format::{self, fv};
 use crate::measure::kernel_hashes::{HashTable, VERIFIER};
 use crate::measure::page::PAGE_SIZE;
 
@@ -130,7 +131,7 @@ pub fn doubts(tee: &str, guest: &Guest<'_>, metadata: &SevMetadata) -> Vec<Strin
              (QEMU refuses kernel-hashes=on); take a firmware for direct boot, as OVMF.amdsev.fd"
                 .to_string(),
         );
-    } else if kernel && guest.firmware.is_some_and(|image| !verifies(image)) {
+    } else if kernel && guest.firmware.is_some_and(|image| !verifies(guest, image)) {
         doubts.push(
             "the kernel's hash is measured, but this firmware does not compare the kernel with \
              it: any kernel boots under the same digest (a generic OVMF since edk2-stable202511); \
@@ -217,10 +218,18 @@ fn gce_doubt(machine: &Machine) -> Option<String> {
     })
 }
 
-/// True if the firmware contains code that compares the loaded kernel with the table of hashes: the
-/// GUIDs of the table's entries stand in its volumes, compressed ones included.
-fn verifies(image: &[u8]) -> bool {
-    let within = |bytes: &[u8]| VERIFIER.iter().all(|guid| memmem::find(bytes, &guid.0).is_some());
-    // A firmware whose volumes cannot be read has not shown that it verifies.
-    within(image) || fv::unpack(image).is_ok_and(|all| all.iter().any(|v| within(&v.bytes)))
+/// True if the firmware contains code that compares the loaded kernel with the table of hashes. One
+/// whose volumes cannot be read has not shown that it does.
+fn verifies(guest: &Guest<'_>, image: &[u8]) -> bool {
+    has_verifier(image) || guest.facts(image).is_ok_and(|facts| facts.verifies)
+}
+
+/// True if one of `volumes` contains such code.
+pub(super) fn verifier_in(volumes: &[Volume<'_>]) -> bool {
+    volumes.iter().any(|volume| has_verifier(&volume.bytes))
+}
+
+/// The GUIDs of the table's entries stand in it.
+fn has_verifier(bytes: &[u8]) -> bool {
+    VERIFIER.iter().all(|guid| memmem::find(bytes, &guid.0).is_some())
 }

@@ -2,13 +2,16 @@
 //! `docs/measure/vtpm.md` and `docs/measure/tdx.md` say where each stands in the sources.
 
 mod boot_options;
+mod facts;
 mod firmware;
 mod pei;
 mod secure_boot;
 mod smbios;
 
+pub use facts::Facts;
 pub use firmware::{EPOCHS, Epoch, Firmware};
 
+use alloc::borrow::Cow;
 use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::{String, ToString as _};
@@ -39,15 +42,12 @@ pub struct Boot<'a> {
     banks: Banks,
     trust: Trust,
     guest: Guest<'a>,
-    image: Cow<'a>,
+    image: Cow<'a, [u8]>,
     beside: Vec<String>,
     kernels: BTreeMap<Vec<u8>, Step>,
     start: Vec<Step>,
     load: Option<(Step, Step)>,
 }
-
-/// The image that the firmware loads: given, or read from the disk.
-type Cow<'a> = alloc::borrow::Cow<'a, [u8]>;
 
 /// What a TEE's firmware does otherwise.
 #[derive(Debug, Clone, Copy, Default)]
@@ -69,7 +69,11 @@ impl<'a> Boot<'a> {
     ) -> Result<Self> {
         let firmware =
             guest.firmware.ok_or_else(|| missing("firmware", "its events come first"))?;
-        let firmware = Firmware::read(firmware, guest.vars, epoch)?;
+        // A TD's code is in MRTD, and no register stands for PCR 0: its facts will do.
+        let firmware = match trust.td {
+            true => Firmware::known(guest.facts(firmware)?, firmware, guest.vars, epoch)?,
+            false => Firmware::read(firmware, guest.vars, epoch)?,
+        };
         let banks = Banks::new(banks);
         let (image, beside) = match (guest.kernel, guest.disk) {
             (Some(kernel), _) => (Cow::Borrowed(kernel), Vec::new()),
@@ -84,7 +88,6 @@ impl<'a> Boot<'a> {
             }
             (None, None) => return Err(missing("kernel", "or a disk: something has to boot")),
         };
-        // A TD's code is in MRTD, and no register stands for PCR 0.
         let mut start = if trust.td { Vec::new() } else { firmware.code(&banks) };
         start.extend(secure_boot::variables(&firmware, &banks));
         start.push(banks.step(7, EV_SEPARATOR, "separator", &[0; 4]));
@@ -148,7 +151,7 @@ impl<'a> Boot<'a> {
             steps.extend(image.iter().cloned());
         }
         // With management mode the drivers come up in another order, and SMBIOS is measured last.
-        let (first, last) = if self.firmware.smm { (None, handoff) } else { (handoff, None) };
+        let (first, last) = if self.firmware.facts.smm { (None, handoff) } else { (handoff, None) };
         steps.extend(first);
         let disk = self.disk_entry(bundle.as_ref());
         steps.extend(boot_options::steps(&self.firmware, disk.as_deref(), &self.banks));
@@ -231,9 +234,9 @@ impl<'a> Boot<'a> {
     /// SMBIOS tables as the firmware assembles them.
     fn smbios(&self, structures: Option<&[&[u8]]>) -> Step {
         let what = "SMBIOS tables";
-        match (structures, self.firmware.identity()) {
+        match (structures, &self.firmware.facts.identity) {
             (Some(structures), Some(identity)) => {
-                let bytes = smbios::measured(structures, &identity);
+                let bytes = smbios::measured(structures, identity);
                 self.banks.step(1, EV_EFI_HANDOFF_TABLES, what, &bytes)
             }
             (None, _) => {
@@ -282,8 +285,10 @@ impl<'a> Boot<'a> {
         let step = match self.kernels.get(&header) {
             Some(known) => known.clone(),
             None => {
-                let mut image = self.image.to_vec();
-                image.splice(..header.len().min(image.len()), header.iter().copied());
+                let mut image = Cow::Borrowed(&self.image[..]);
+                if !header.is_empty() {
+                    image.to_mut().splice(..header.len().min(self.image.len()), header.clone());
+                }
                 let step = uki::image(&self.banks, &image, input)?;
                 self.kernels.insert(header, step.clone());
                 step

@@ -2,11 +2,12 @@
 
 use std::process::{Command, Output};
 
-/// The command with `arguments`, in the repository's directory, with an environment of its own.
+/// The command with `arguments`, in the repository's directory, with an environment of its own:
+/// there is no store but one that the arguments name.
 #[expect(clippy::disallowed_methods, reason = "the tests run the command as a user does")]
 pub(crate) fn guestsmith(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_guestsmith"));
-    command.args(arguments).env_clear().env("HOME", "/nonexistent");
+    command.args(arguments).env_clear().env("HOME", "/dev/null");
     command.current_dir(env!("CARGO_MANIFEST_DIR"));
     command
 }

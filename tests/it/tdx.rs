@@ -43,6 +43,22 @@ fn registers_of_debians_tdvf_are_those_that_others_published() {
 }
 
 #[test]
+fn what_the_store_knows_of_a_firmware_changes_no_register() {
+    let (firmware, kernel) = (at("sid-OVMF.inteltdx.ms.fd"), at("trixie-vmlinuz-cloud"));
+    let dir = tempfile::tempdir().expect("a directory");
+    let measured = |store: &Path| {
+        let guest = ["--tee", "tdx", "--firmware", &firmware, "--kernel", &kernel];
+        let store = store.display().to_string();
+        measured(&[&guest[..], &["--memory", "2GiB", "--store", &store]].concat())
+    };
+    let first = measured(dir.path());
+    let mut kept = fs::read_dir(dir.path().join("results")).expect("results");
+    assert_eq!(kept.by_ref().count(), 1);
+    assert_eq!(measured(dir.path()), first, "from the store");
+    assert_eq!(measured(Path::new("/dev/null/store")), first, "without one");
+}
+
+#[test]
 fn pcr_0_of_older_firmware_has_what_its_core_wrote_into_it() {
     // The guest's own PCR 0 after boots of Debian's 2025.02 under QEMU 7.2, 10.0 and 11.1.
     let known = "5f6f9472e953d7f49e3ce38e89976e7e5d96fdba53d2b3392870a57f85ace3d2e4574c45b3795fb1810ac689a4f08818";

@@ -17,7 +17,7 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::digest::Sha256;
 use crate::format::fw_cfg;
-use crate::measure::uefi::Firmware;
+use crate::measure::uefi::Facts;
 use crate::sandbox::host::Host;
 use crate::store::Store;
 use session::Session;
@@ -162,7 +162,7 @@ fn negotiates(machine: &Machine) -> Result<bool> {
         return Ok(false);
     }
     let bytes = fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
-    Ok(Firmware::read(&bytes, None, None).is_ok_and(|firmware| firmware.smm))
+    Ok(Facts::read(&bytes).is_ok_and(|facts| facts.smm))
 }
 
 /// A session whose chipset is as the firmware leaves it.

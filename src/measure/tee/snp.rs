@@ -19,8 +19,10 @@ use alloc::vec::Vec;
 use crate::digest::Sha384;
 use crate::format::ovmf::SevMetadata;
 use crate::format::vmsa::FEATURES;
+use crate::measure::both::both;
 use crate::measure::guest::{CMDLINE, FIRMWARE, IGVM, INITRD, KERNEL, VARS};
 use crate::measure::initdata::{self, INITDATA};
+use crate::measure::kernel_hashes::HashTable;
 use crate::measure::machine::{CPU, CPU_SIGNATURE, Kind, VCPUS};
 use crate::measure::vmm::HOST_KERNEL;
 use crate::measure::vmm::sev::{self, Launch, Rdx};
@@ -79,28 +81,36 @@ struct Prepared<'g, 'a> {
     guest: &'g Guest<'a>,
     digest: Sha384,
     metadata: SevMetadata,
+    hashes: Option<HashTable>,
     doubts: Vec<String>,
 }
 
 impl<'g, 'a> Prepared<'g, 'a> {
     fn of(guest: &'g Guest<'a>) -> Result<Self> {
-        let (digest, metadata) = match guest.precomputed {
-            Some(known) => (known.digest, known.metadata.clone()),
+        let (image, metadata) = match guest.precomputed {
+            Some(known) => (Err(known.digest), known.metadata.clone()),
             None => {
                 let image = ovmf::image(TEE.name, guest)?;
-                let metadata = ovmf::metadata(image)?;
-                (firmware_digest(image), metadata)
+                (Ok(image), ovmf::metadata(image)?)
             }
         };
-        let doubts = ovmf::doubts(TEE.name, guest, &metadata);
-        Ok(Self { guest, digest, metadata, doubts })
+        let of_firmware = || {
+            let digest = image.map_or_else(|known| known, firmware_digest);
+            (digest, ovmf::doubts(TEE.name, guest, &metadata))
+        };
+        let of_kernel = || ovmf::hashes(TEE.name, guest, &metadata);
+        let ((digest, doubts), hashes) = match guest.kernel {
+            Some(_) => both(of_firmware, of_kernel),
+            None => (of_firmware(), None),
+        };
+        Ok(Self { guest, digest, metadata, hashes, doubts })
     }
 
     /// The digest after the sections, which the VMM decides.
     fn after_sections(&self, launch: &Launch) -> Result<Sha384> {
-        let hashes = ovmf::hashes(TEE.name, self.guest, &self.metadata);
+        let hashes = self.hashes.as_ref();
         let mut chain = Chain::new(self.digest);
-        launch.sections(&self.metadata, hashes.as_ref())?.into_iter().for_each(|s| chain.launch(s));
+        launch.sections(&self.metadata, hashes)?.into_iter().for_each(|s| chain.launch(s));
         Ok(chain.digest())
     }
 

@@ -14,6 +14,7 @@ use crate::format::eventlog::{
     Algorithm, EV_EFI_HANDOFF_TABLES2, EV_EFI_PLATFORM_FIRMWARE_BLOB2, EV_SEPARATOR,
 };
 use crate::format::tdvf::{self, Kind as Part, Section};
+use crate::measure::both::both;
 use crate::measure::event::{self, Banks, Folded, Step};
 use crate::measure::guest::{CMDLINE, DISK, FIRMWARE, INITRD, KERNEL};
 use crate::measure::initdata::INITDATA;
@@ -77,37 +78,42 @@ fn expect(guest: &Guest<'_>, machines: &[Machine]) -> Result<Vec<Measurement>> {
     })?;
     let input = |error| Error::Input { input: "firmware", error };
     let sections = tdvf::sections(firmware).map_err(input)?;
-    let mut digests = Vec::new();
-    let mut boots = Vec::new();
-    machines
-        .iter()
-        .map(|machine| {
-            let mut found = Measurement::default();
-            let form = form(machine)?;
-            if !digests.iter().any(|(known, _)| *known == form) {
-                digests.push((form, digest_of(&sections, form)?));
-            }
-            let known = digests.iter().find(|(known, _)| *known == form);
-            found.registers.extend(known.map(|(_, value)| Register::new("mrtd", value)));
-            let mut fw_cfg = false;
-            if guest.kernel.is_some() || guest.disk.is_some() {
-                let epoch = machine.text(EPOCH.name);
-                if !boots.iter().any(|(known, _)| *known == epoch) {
-                    let banks = alloc::vec![Algorithm::Sha384];
-                    boots.push((epoch, Boot::new(guest, epoch, banks, Trust { td: true })?));
-                }
-                let boot = boots.iter_mut().find(|(known, _)| *known == epoch);
-                if let Some((_, boot)) = boot {
-                    run_time(boot, &sections, machine, &mut found)?;
-                    found.warnings.extend(linux::doubts(guest));
-                    fw_cfg = boot.firmware.epoch.fw_cfg;
-                }
-            }
-            found.registers.extend(fields(guest, machine)?);
-            found.rest_on(|name| behind(name, form, fw_cfg));
-            Ok(found)
-        })
-        .collect()
+    let forms = machines.iter().map(form).collect::<Result<Vec<_>>>()?;
+    let (mrtds, boots) = both(|| mrtds(&sections, &forms), || boots(guest, &sections, machines));
+    let found = machines.iter().zip(forms).zip(mrtds?).zip(boots?);
+    let complete = |(((machine, form), mrtd), (mut found, fw_cfg)): (_, (Measurement, bool))| {
+        found.registers.insert(0, Register::new("mrtd", mrtd));
+        found.registers.extend(fields(guest, machine)?);
+        found.rest_on(|name| behind(name, form, fw_cfg));
+        Ok(found)
+    };
+    found.map(complete).collect()
+}
+
+/// The RTMRs of every machine, and whether its firmware measures fw_cfg; none where nothing boots.
+fn boots(
+    guest: &Guest<'_>,
+    sections: &[Section<'_>],
+    machines: &[Machine],
+) -> Result<Vec<(Measurement, bool)>> {
+    let mut boots: Vec<(Option<&str>, Boot<'_>)> = Vec::new();
+    let mut one = |machine| {
+        let mut found = Measurement::default();
+        if guest.kernel.is_none() && guest.disk.is_none() {
+            return Ok((found, false));
+        }
+        let epoch = Machine::text(machine, EPOCH.name);
+        if !boots.iter().any(|(known, _)| *known == epoch) {
+            let banks = alloc::vec![Algorithm::Sha384];
+            boots.push((epoch, Boot::new(guest, epoch, banks, Trust { td: true })?));
+        }
+        let boot = boots.iter_mut().find(|(known, _)| *known == epoch);
+        let Some((_, boot)) = boot else { return Ok((found, false)) };
+        run_time(boot, sections, machine, &mut found)?;
+        found.warnings.extend(linux::doubts(guest));
+        Ok((found, boot.firmware.epoch.fw_cfg))
+    };
+    machines.iter().map(&mut one).collect()
 }
 
 /// What MRTD depends on beside the firmware.
@@ -136,6 +142,20 @@ fn form(machine: &Machine) -> Result<Form> {
         why: "GCE measured the hand-off blocks too, and they tell the size of memory".to_string(),
     })?;
     Ok(Form::Gce { memory, early_accept })
+}
+
+/// MRTD in each of `forms`, computed once for each that differs.
+fn mrtds(sections: &[Section<'_>], forms: &[Form]) -> Result<Vec<Sha384>> {
+    let mut known: Vec<(Form, Sha384)> = Vec::new();
+    let one = |form: &Form| {
+        if let Some((_, digest)) = known.iter().find(|(known, _)| known == form) {
+            return Ok(*digest);
+        }
+        let digest = digest_of(sections, *form)?;
+        known.push((*form, digest));
+        Ok(digest)
+    };
+    forms.iter().map(one).collect()
 }
 
 /// MRTD in a form.

@@ -115,7 +115,7 @@ fn bank(machine: &Machine) -> Algorithm {
 
 /// What a person should know of the firmware's reading.
 fn notes(boot: &Boot<'_>) -> Vec<alloc::string::String> {
-    let version = &boot.firmware.version;
+    let version = &boot.firmware.facts.version;
     match version.is_empty() {
         true => vec![
             "the firmware carries no version text; PCR 0 is computed with an empty one".to_string(),

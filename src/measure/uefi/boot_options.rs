@@ -5,7 +5,8 @@ use alloc::format;
 use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
 
-use super::firmware::{BOOT_MANAGER_MENU, DXE_VOLUME, Firmware, SHELL, UI_APP};
+use super::facts::{BOOT_MANAGER_MENU, SHELL, UI_APP};
+use super::firmware::{DXE_VOLUME, Firmware};
 use crate::format::efi::{firmware_file_path, load_option, path_node};
 use crate::format::eventlog::EV_EFI_VARIABLE_BOOT;
 use crate::format::guid::Guid;
@@ -39,7 +40,7 @@ pub(super) fn steps(firmware: &Firmware<'_>, disk: Option<&str>, banks: &Banks) 
             }
             None => return alloc::vec![unknown(disk)],
         }
-        if firmware.boots_with(SHELL) {
+        if firmware.facts.boots_with(SHELL) {
             order.push(options.len());
             // The shell became an application together with the set-up screen (202505).
             let category = if firmware.epoch.firmware_setup { CATEGORY_APP } else { 0 };
@@ -65,8 +66,9 @@ fn menus(firmware: &Firmware<'_>) -> Vec<BootOption> {
         true => (BOOT_MANAGER_MENU, "BootManagerMenuApp"),
         false => (UI_APP, "UiApp"),
     };
-    let menu = firmware.boots_with(menu).then(|| application(name, menu, CATEGORY_APP | HIDDEN));
-    let setup = firmware.epoch.firmware_setup && firmware.boots_with(UI_APP);
+    let menu =
+        firmware.facts.boots_with(menu).then(|| application(name, menu, CATEGORY_APP | HIDDEN));
+    let setup = firmware.epoch.firmware_setup && firmware.facts.boots_with(UI_APP);
     let setup = setup.then(|| application("EFI Firmware Setup", UI_APP, CATEGORY_APP));
     menu.into_iter().chain(setup).collect()
 }

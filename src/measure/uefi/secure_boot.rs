@@ -4,6 +4,7 @@
 
 use alloc::format;
 use alloc::vec::Vec;
+use core::cell::OnceCell;
 
 use super::firmware::Firmware;
 use crate::digest::Sha256;
@@ -31,7 +32,7 @@ const VARIABLES: [(&str, Guid); 4] = [
 pub(super) fn enforced(firmware: &Firmware<'_>) -> bool {
     let keys = firmware.variable(GLOBAL_VARIABLE, "PK").is_some();
     let on = firmware.variable(SECURE_BOOT_SWITCH, "SecureBootEnable") != Some(&[0]);
-    firmware.secure_boot && keys && on
+    firmware.facts.secure_boot && keys && on
 }
 
 /// The variables, without the separator behind them.
@@ -43,7 +44,7 @@ pub(super) fn variables(firmware: &Firmware<'_>, banks: &Banks) -> Vec<Step> {
     };
     // Firmware that cannot verify images never makes the variable.
     let state = [u8::from(enforced(firmware))];
-    let state = if firmware.secure_boot { &state[..] } else { &[] };
+    let state = if firmware.facts.secure_boot { &state[..] } else { &[] };
     let mut steps = alloc::vec![step("SecureBoot", GLOBAL_VARIABLE, state)];
     for (name, vendor) in VARIABLES {
         steps.push(step(name, vendor, firmware.variable(vendor, name).unwrap_or_default()));
@@ -71,8 +72,9 @@ pub(super) fn authority(
     let allowed = efi::signatures(db).map_err(|error| Error::Input { input: "db", error })?;
     let pe = Pe::parse(image).map_err(|error| Error::Input { input: name, error })?;
     let certificates = pe.certificates();
-    let digest = Sha256::of_parts(pe.authenticode());
-    let found = allowed.into_iter().find(|entry| allows(entry, certificates, &digest));
+    let digest = OnceCell::new(); // most of db are certificates
+    let digest = || *digest.get_or_init(|| Sha256::of_parts(pe.authenticode()));
+    let found = allowed.into_iter().find(|entry| allows(entry, certificates, digest));
     let what = format!("entry of db that allows the {name}");
     let Some(found) = found else {
         let why = "none does, so the firmware would not start it: sign it with a key whose \
@@ -86,10 +88,10 @@ pub(super) fn authority(
 /// True when `entry` is the image's digest, or a certificate that its signature names: the
 /// certificate itself is in the signature, or its subject is the issuer of one that is. Whether
 /// the signature is valid is the firmware's question, not ours.
-fn allows(entry: &Signature<'_>, certificates: &[u8], digest: &Sha256) -> bool {
+fn allows(entry: &Signature<'_>, certificates: &[u8], digest: impl Fn() -> Sha256) -> bool {
     let within = |part: &[u8]| memchr::memmem::find(certificates, part).is_some();
     match entry.kind {
-        CERT_SHA256 => entry.data() == digest.0,
+        CERT_SHA256 => entry.data() == digest().0,
         CERT_X509 => within(entry.data()) || subject(entry.data()).is_some_and(within),
         _ => false,
     }

@@ -58,6 +58,7 @@ const FILTER: &[(u8, &[Blank])] = &[
 
 /// Vendor, version and date that the firmware writes into its BIOS information.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "reference", derive(serde::Serialize, serde::Deserialize))]
 pub(super) struct Identity {
     /// Vendor.
     pub vendor: String,

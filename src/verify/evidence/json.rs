@@ -127,10 +127,13 @@ fn unwrapped(value: &Value) -> Option<Value> {
     let inner = inner.get(0).unwrap_or(inner);
     match inner {
         Value::Object(_) => Some(inner.clone()),
-        Value::String(text) => serde_json::from_str(text).ok().or_else(|| {
-            let text = bytes(inner).filter(|bytes| is_json(bytes))?;
+        Value::String(text) => {
+            let text = match is_json(text.as_bytes()) {
+                true => text.clone().into_bytes(),
+                false => bytes(inner).filter(|bytes| is_json(bytes))?,
+            };
             serde_json::from_slice(&text).ok()
-        }),
+        }
         _ => None,
     }
 }

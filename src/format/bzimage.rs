@@ -1,6 +1,7 @@
 //! The setup header of an x86 kernel image (Linux `Documentation/arch/x86/boot.rst`).
 
 use alloc::string::ToString as _;
+use core::ops::Range;
 
 use super::{Error, Reader, Result};
 
@@ -11,6 +12,7 @@ const CMDLINE_SIZE: usize = 0x238;
 /// Offset of the number of set-up sectors, and of the payload's offset and length.
 const SETUP_SECTORS: usize = 0x1f1;
 const PAYLOAD: usize = 0x248;
+const PAYLOAD_NAME: &str = "payload of kernel image";
 /// Longest command line of protocols before 2.06, which do not state it.
 const OLD_CMDLINE_SIZE: u32 = 255;
 
@@ -54,7 +56,15 @@ pub fn parse(bytes: &[u8]) -> Result<Header> {
 /// # Errors
 /// It does not lie in the image.
 pub fn payload(bytes: &[u8]) -> Result<Option<&[u8]>> {
-    const WHAT: &str = "payload of kernel image";
+    let range = payload_range(bytes)?;
+    range.map(|range| Reader::at(bytes, range.start).take(range.len(), PAYLOAD_NAME)).transpose()
+}
+
+/// Where [`payload`] says that the compressed kernel lies, whether or not the image reaches so far.
+///
+/// # Errors
+/// The header is none, or ends early.
+pub fn payload_range(bytes: &[u8]) -> Result<Option<Range<usize>>> {
     if parse(bytes)?.protocol < 0x0208 {
         return Ok(None);
     }
@@ -65,9 +75,9 @@ pub fn payload(bytes: &[u8]) -> Result<Option<&[u8]>> {
         sectors => usize::from(sectors),
     };
     let mut reader = Reader::at(bytes, PAYLOAD);
-    let (offset, length) = (reader.u32(WHAT)? as usize, reader.u32(WHAT)? as usize);
+    let (offset, length) = (reader.u32(PAYLOAD_NAME)? as usize, reader.u32(PAYLOAD_NAME)? as usize);
     let start = ((sectors + 1) * 512).saturating_add(offset);
-    Reader::at(bytes, start).take(length, WHAT).map(Some)
+    Ok(Some(start..start.saturating_add(length)))
 }
 
 #[cfg(test)]

@@ -2,13 +2,15 @@
 //! that (Linux `drivers/firmware/efi/libstub`, `Documentation/arch/x86/boot.rst`; QEMU
 //! `hw/i386/x86-common.c`, `x86_load_linux`).
 
+mod stub;
+
+pub use stub::Stub;
+
 use alloc::borrow::Cow;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use crate::format::eventlog::EV_EVENT_TAG;
-use crate::format::{bzimage, efi};
-use crate::measure::event::{Banks, Step};
+use crate::format::bzimage;
 use crate::measure::{Guest, Vmm};
 
 /// Header of the boot protocol: signature, and the fields that matter.
@@ -29,18 +31,6 @@ const EXTENDED_FLAGS: usize = 0x236;
 const REAL_MODE: u32 = 0x10000;
 const COMMAND_LINE_AT: u32 = 0x20000;
 const ACPI_RESERVE: u64 = 0x28000;
-
-/// The command line as the firmware passes it: UTF-16 with its terminator.
-pub fn load_options(banks: &Banks, text: &str) -> Step {
-    let bytes = [efi::wide(text), alloc::vec![0, 0]].concat();
-    let what = alloc::format!("load options `{text}`");
-    banks.step(9, EV_EVENT_TAG, what, &bytes)
-}
-
-/// The RAM disk as the stub loads it.
-pub fn initrd(banks: &Banks, bytes: &[u8]) -> Step {
-    banks.step(9, EV_EVENT_TAG, "Linux initrd", bytes)
-}
 
 /// Why a VMM would not boot the kernel of `guest` directly, or not with its command line. Its digest
 /// is that of the bytes all the same.

@@ -161,7 +161,9 @@ impl fmt::Display for Kind {
         match self {
             Self::Count => f.write_str("a number from 1 to 4096"),
             Self::Number => f.write_str("a number, as 33 or 0x21"),
-            Self::Size => f.write_str("a size with its unit, as 2GiB or 512MiB"),
+            Self::Size => {
+                f.write_str("a size with its unit, as 2GiB or 512MiB, of at most 4096TiB")
+            }
             Self::Version => f.write_str("a version, as 6.10"),
             Self::Cpu => f.write_str("a CPU model, as EPYC-Milan, 0xa00f11 or 25/1/1"),
             Self::Flag => f.write_str("true or false"),
@@ -183,8 +185,11 @@ fn size(text: &str) -> Option<u64> {
     let (digits, shift) =
         units.iter().find_map(|(unit, shift)| Some((text.strip_suffix(unit)?, *shift)))?;
     let number = digits.trim_end().parse::<u64>().ok().filter(|n| *n > 0)?;
-    number.checked_mul(1 << shift)
+    number.checked_mul(1 << shift).filter(|bytes| *bytes <= MAX_SIZE)
 }
+
+/// What 52 bits can address, the most that x86 and Arm have: 4 PiB.
+const MAX_SIZE: u64 = 1 << 52;
 
 fn version(text: &str) -> Option<Vec<u32>> {
     text.split('.').map(|part| part.parse().ok()).collect()

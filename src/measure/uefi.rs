@@ -18,11 +18,12 @@ use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
 
 use super::event::{Banks, Step};
+use super::linux::{self, Stub};
 use super::uki::{self, Outside, Uki};
-use super::{Error, Guest, Machine, Result, linux};
+use super::{Error, Guest, Machine, Result};
 use crate::format::eventlog::{
-    Algorithm, EV_EFI_ACTION, EV_EFI_GPT_EVENT, EV_EFI_HANDOFF_TABLES, EV_PLATFORM_CONFIG_FLAGS,
-    EV_SEPARATOR,
+    Algorithm, EV_EFI_ACTION, EV_EFI_GPT_EVENT, EV_EFI_HANDOFF_TABLES, EV_IPL,
+    EV_PLATFORM_CONFIG_FLAGS, EV_SEPARATOR,
 };
 use crate::format::fat::Fat;
 use crate::format::gpt::{BLOCK, EFI_SYSTEM, Gpt};
@@ -46,7 +47,7 @@ pub struct Boot<'a> {
     beside: Vec<String>,
     kernels: BTreeMap<Vec<u8>, Step>,
     start: Vec<Step>,
-    load: Option<(Step, Step)>,
+    load: Vec<Step>,
 }
 
 /// What a TEE's firmware does otherwise.
@@ -101,7 +102,7 @@ impl<'a> Boot<'a> {
             beside,
             kernels,
             start,
-            load: None,
+            load: Vec::new(),
         };
         boot.load = boot.linux_events();
         Ok(boot)
@@ -112,21 +113,33 @@ impl<'a> Boot<'a> {
         if self.guest.kernel.is_some() { "kernel" } else { "disk" }
     }
 
-    /// Load options and initrd of a direct boot.
-    fn linux_events(&self) -> Option<(Step, Step)> {
-        let initrd = self.guest.initrd?;
-        let options = linux::load_options(&self.banks, &self.options());
-        Some((options, linux::initrd(&self.banks, initrd)))
+    /// Load options and initrd of a direct boot, as far as the kernel's stub measures them.
+    fn linux_events(&self) -> Vec<Step> {
+        let stub = Stub::of(&self.image, self.trust.td);
+        let options = Some(self.options()).filter(|options| !options.is_empty());
+        stub.steps(&self.banks, options.as_deref(), self.initrd().unwrap_or_default())
     }
 
-    /// The command line as the firmware passes it on (edk2 `GenericQemuLoadImageLib`).
+    /// The RAM disk of a direct boot; an empty one is none.
+    fn initrd(&self) -> Option<&'a [u8]> {
+        self.guest.initrd.filter(|initrd| !initrd.is_empty())
+    }
+
+    /// The command line as the firmware passes it on, byte by byte widened (edk2
+    /// `GenericQemuLoadImageLib`, `UnicodeSPrintAsciiFormat`); nothing where there is none.
     fn options(&self) -> String {
-        let cmdline = self.guest.cmdline.unwrap_or_default();
-        match (self.guest.initrd, self.firmware.epoch.initrd_first) {
-            (None, _) => cmdline.to_string(),
+        let cmdline = given(self.guest.cmdline);
+        match (self.initrd(), self.firmware.epoch.initrd_first) {
+            (None, _) => cmdline,
             (Some(_), true) => format!("initrd=initrd {cmdline}"),
             (Some(_), false) => format!("{cmdline} initrd=initrd"),
         }
+    }
+
+    /// What of a direct boot no register covers, since its kernel does not measure it.
+    pub fn doubt(&self, register: &str) -> Option<String> {
+        let direct = self.guest.kernel.is_some() && linux::is_linux(&self.image);
+        direct.then(|| Stub::of(&self.image, self.trust.td).doubt(register)).flatten()
     }
 
     /// Every event of a boot on `machine`, in order.
@@ -306,7 +319,7 @@ impl<'a> Boot<'a> {
         if !direct || !patched || !linux::is_linux(&self.image) {
             return Vec::new();
         }
-        let initrd = self.guest.initrd.map_or(0, <[u8]>::len);
+        let initrd = self.initrd().map_or(0, <[u8]>::len);
         let (memory, cmdline) = (machine.memory.unwrap_or(0), self.guest.cmdline);
         let header =
             linux::patched_header(&self.image, initrd, memory, cmdline.unwrap_or_default());
@@ -322,21 +335,35 @@ impl<'a> Boot<'a> {
                 let why = "the image carries its own; give one of them".to_string();
                 return Err(Error::Unsupported { what, why });
             }
+            let options = given(self.guest.cmdline);
             let outside = Outside {
                 smbios,
                 verified: secure_boot::enforced(&self.firmware),
                 confidential: self.trust.td,
-                options: self.guest.cmdline.unwrap_or_default(),
+                options: &options,
             };
             let mut steps = uki.steps(&self.banks, input, &outside)?;
             steps.extend(uki::from_beside(&self.beside));
             return Ok(steps);
         }
-        Ok(match &self.load {
-            Some((options, initrd)) => alloc::vec![options.clone(), initrd.clone()],
-            None => alloc::vec![linux::load_options(&self.banks, &self.options())],
-        })
+        match linux::is_linux(&self.image) {
+            true => Ok(self.load.clone()),
+            false => Ok(of_a_loader(input)),
+        }
     }
+}
+
+/// A command line as firmware hands it on: each byte is a character of its own.
+fn given(cmdline: Option<&str>) -> String {
+    cmdline.unwrap_or_default().bytes().map(char::from).collect()
+}
+
+/// What a program leaves unknown that is neither Linux nor a UKI.
+fn of_a_loader(input: &str) -> Vec<Step> {
+    let why = "only Linux and UKIs are predicted, and the image that starts is neither";
+    let what = format!("what the boot loader in the {input} measures");
+    let unknown = |pcr| Step::unknown(pcr, EV_IPL, what.as_str(), why);
+    [4, 5, 7, 8, 9, 11, 12, 13, 14].map(unknown).to_vec()
 }
 
 /// Refuses fw_cfg files of a machine with other processors or other memory, as far as they tell.

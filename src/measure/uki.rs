@@ -14,7 +14,8 @@ use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
 
 use super::event::{Banks, Step};
-use super::{Error, Result, linux};
+use super::linux::{self, Stub};
+use super::{Error, Result};
 use crate::format::efi::wide;
 use crate::format::eventlog::{EV_EFI_BOOT_SERVICES_APPLICATION, EV_EVENT_TAG, EV_IPL};
 use crate::format::pe::Pe;
@@ -142,8 +143,13 @@ impl<'a> Uki<'a> {
         {
             steps.push(image(banks, &kernel, "kernel in the UKI")?);
         }
-        steps.push(line.load_options);
-        steps.push(linux::initrd(banks, &self.initrd(profile, input, since)?));
+        let kernel = self.section(".linux", profile, input)?.unwrap_or_default();
+        let stub = Stub::of(&kernel, outside.confidential);
+        let initrd = self.initrd(profile, input, since)?;
+        steps.extend(match line.load_options {
+            Ok(options) => stub.steps(banks, Some(&options), &initrd),
+            Err(unknown) => [alloc::vec![unknown], stub.steps(banks, None, &initrd)].concat(),
+        });
         Ok(steps)
     }
 

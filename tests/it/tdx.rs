@@ -69,6 +69,69 @@ fn pcr_0_of_older_firmware_has_what_its_core_wrote_into_it() {
 }
 
 #[test]
+fn what_a_kernel_measures_is_what_guests_had_in_their_logs() {
+    let (code, vars) = (at("sid-OVMF_CODE_4M.fd"), at("sid-OVMF_VARS_4M.fd"));
+    let kernel = at("trixie-vmlinuz-cloud");
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = |name: &str, bytes: &[u8]| {
+        fs::write(dir.path().join(name), bytes).expect("written");
+        dir.path().join(name).display().to_string()
+    };
+    let (none, zeros) = (file("none", &[]), file("zeros", &[0; 5000]));
+    let common = ["--tee", "vtpm", "--firmware", &code, "--vars", &vars, "--kernel", &kernel];
+    let pcr9 = |more: &[&str]| -> Vec<String> {
+        let machine = measured(&[&common[..], &["--memory", "512MiB"], more].concat());
+        let events = machine["events"].as_array().expect("events").clone();
+        let of_9 = events.iter().filter(|event| event["register"] == "pcr9");
+        of_9.map(|event| event["digest"].as_str().expect("hexadecimal").to_string()).collect()
+    };
+    // Digests out of the logs of guests under QEMU 7.2 with this firmware, read from their memory.
+    assert_eq!(pcr9(&[]), [""; 0]);
+    let quiet = "2d7d7381227937c3ac164a2f36c1e8e8268e91eb28814d8a75ba4c72c2be0155";
+    assert_eq!(pcr9(&["--cmdline", "quiet", "--initrd", &none]), [quiet]);
+    let named = "6bd0e07e52dbab52c7357a917548667163c36253f9f9548e90cb00eae7aed625";
+    let initrd = "7ca5bd879f393d9dd05b14f38add9c0fc6b67928f7f2d261b2e47a32ee8219e3";
+    let both = pcr9(&["--cmdline", "quiet name=Größe", "--initrd", &zeros]);
+    assert_eq!(both, [named, initrd]);
+}
+
+#[test]
+fn a_kernel_that_cannot_measure_in_a_td_leaves_rtmr2_alone() {
+    // Linux 6.9 taught the stub the protocol of confidential guests; before, its GUID is in no kernel.
+    let mut kernel = inputs::read("trixie-vmlinuz-cloud");
+    let half = guestsmith::digest::unhex("3d1a7596f472a641").expect("digits");
+    while let Some(place) = memchr::memmem::find(&kernel, &half) {
+        kernel[place..place + 8].fill(0);
+    }
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("kernel").display().to_string();
+    fs::write(&path, kernel).expect("written");
+    let firmware = at("sid-OVMF.inteltdx.ms.fd");
+    let common = ["--tee", "tdx", "--firmware", &firmware, "--kernel", &path, "--cmdline", "quiet"];
+    let machine = measured(&[&common[..], &["--memory", "2GiB"]].concat());
+    assert_eq!(machine["registers"]["rtmr2"], "0".repeat(96));
+    let doubts = machine["warnings"].to_string();
+    let doubt = "this kernel measures neither command line nor initrd: RTMR2 says nothing of it";
+    assert!(doubts.contains(doubt), "{doubts}");
+}
+
+#[test]
+fn what_a_boot_loader_measures_is_left_open() {
+    let firmware = at("sid-OVMF_CODE_4M.fd");
+    let stub = fs::read(inputs::path("trixie-vmlinuz-cloud")).expect("a kernel");
+    let mut loader = stub;
+    loader[0x202..0x206].fill(0); // an EFI application, but not Linux
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("loader").display().to_string();
+    fs::write(&path, loader).expect("written");
+    let machine = measured(&["--tee", "vtpm", "--firmware", &firmware, "--kernel", &path]);
+    let registers = machine["registers"].as_object().expect("registers");
+    let left: Vec<_> = [4, 5, 7, 8, 9, 11, 12, 13, 14].map(|n| format!("pcr{n}")).to_vec();
+    assert!(left.iter().all(|name| !registers.contains_key(name)), "{registers:?}");
+    assert!(registers.contains_key("pcr2"));
+}
+
+#[test]
 fn initdata_lands_in_the_field_of_each_tee() {
     // Digests by sha256sum and Python's hashlib.
     let digest = "c875e0fcb6036144402adc87cf6a1891ade73f6d02133dcf7d1e57baf8340118";
@@ -138,6 +201,10 @@ fn every_broken_input_gets_a_precise_error() {
 
     let cut = broken.file("cut", &tdvf[..tdvf.len() / 2]);
     says(&[tee(TDX), ("--firmware", &cut)], "firmware: no TDX metadata found");
+    let whole = inputs::path("sid-OVMF.inteltdx.ms.fd");
+    let memory = |text| [tee(TDX), ("--firmware", whole.as_path()), ("--memory", Path::new(text))];
+    says(&memory("8MiB"), "the firmware's own sections of it reach up to 0x820000");
+    says(&memory("18014398509481983KiB"), "memory: expected a size with its unit");
     let zeros = broken.file("zeros", &vec![0; 1 << 16]);
     says(&[tee(TDX), ("--firmware", &zeros)], "or the file was cut");
     let boot = |kernel: &[u8]| {

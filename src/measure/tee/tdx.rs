@@ -78,6 +78,7 @@ fn expect(guest: &Guest<'_>, machines: &[Machine]) -> Result<Vec<Measurement>> {
     })?;
     let input = |error| Error::Input { input: "firmware", error };
     let sections = tdvf::sections(firmware).map_err(input)?;
+    machines.iter().try_for_each(|machine| has_room(&sections, machine))?;
     let forms = machines.iter().map(form).collect::<Result<Vec<_>>>()?;
     let (mrtds, boots) = both(|| mrtds(&sections, &forms), || boots(guest, &sections, machines));
     let found = machines.iter().zip(forms).zip(mrtds?).zip(boots?);
@@ -110,7 +111,7 @@ fn boots(
         let boot = boots.iter_mut().find(|(known, _)| *known == epoch);
         let Some((_, boot)) = boot else { return Ok((found, false)) };
         run_time(boot, sections, machine, &mut found)?;
-        found.warnings.extend(linux::doubts(guest));
+        found.warnings.extend(linux::doubts(guest).into_iter().chain(boot.doubt("RTMR2")));
         Ok((found, boot.firmware.epoch.fw_cfg))
     };
     machines.iter().map(&mut one).collect()
@@ -156,6 +157,20 @@ fn mrtds(sections: &[Section<'_>], forms: &[Form]) -> Result<Vec<Sha384>> {
         Ok(digest)
     };
     forms.iter().map(one).collect()
+}
+
+/// Refuses memory that ends before what the firmware uses of it from the start.
+fn has_room(sections: &[Section<'_>], machine: &Machine) -> Result<()> {
+    let Some(memory) = machine.memory else { return Ok(()) };
+    let used = sections.iter().filter(|s| matches!(s.kind, Part::TdHob | Part::TempMem));
+    let end = used.map(|section| section.address.saturating_add(section.size)).max();
+    match end.filter(|end| *end <= 1 << 31 && *end > memory) {
+        Some(end) => Err(Error::Unsupported {
+            what: format!("a TD with {memory} bytes of memory"),
+            why: format!("the firmware's own sections of it reach up to {end:#x}"),
+        }),
+        None => Ok(()),
+    }
 }
 
 /// MRTD in a form.

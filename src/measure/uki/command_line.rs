@@ -10,7 +10,7 @@ use super::{NEWEST, PROFILES, Uki};
 use crate::format::efi::wide;
 use crate::format::eventlog::{EV_EVENT_TAG, EV_IPL};
 use crate::measure::event::{Banks, Step};
-use crate::measure::{Error, Result, linux};
+use crate::measure::{Error, Result};
 
 /// What the stub meets outside the image.
 #[derive(Debug, Clone, Copy, Default)]
@@ -29,8 +29,8 @@ pub struct Outside<'a> {
 pub(super) struct CommandLine {
     /// What of it comes from outside the image: PCR 12.
     pub(super) measured: Vec<Step>,
-    /// The event of Linux.
-    pub(super) load_options: Step,
+    /// As the kernel gets it, or an event that cannot be told.
+    pub(super) load_options: core::result::Result<String, Step>,
 }
 
 /// Mark of an SMBIOS string (type 11) with more command line, and the first stub that reads it.
@@ -98,9 +98,9 @@ impl Uki<'_> {
             true => {
                 let why = "this systemd-stub adds `console=` for the console that it finds; state \
                            one in the command line";
-                Step::unknown(9, EV_EVENT_TAG, "load options", why)
+                Err(Step::unknown(9, EV_EVENT_TAG, "load options", why))
             }
-            false => linux::load_options(banks, &line),
+            false => Ok(line),
         };
         Ok(CommandLine { measured, load_options })
     }

@@ -21,10 +21,11 @@ use crate::inputs;
 use machine::Suite::{self, Bookworm, Sid, Trixie};
 
 // Without `no_timer_check` a kernel on a busy machine may take emulation's late ticks for broken ones.
-const CMDLINE: &str = "console=ttyS0 quiet panic=-1 no_timer_check";
+// The firmware widens a command line byte by byte, a stub decodes its own: `ö` shows which is which.
+const CMDLINE: &str = "console=ttyS0 quiet panic=-1 no_timer_check name=Größe";
 
 /// A command line from outside, with what a stub settles: a space at its end.
-const APPENDED: &str = "console=ttyS0 quiet panic=-1 no_timer_check from=outside ";
+const APPENDED: &str = "console=ttyS0 quiet panic=-1 no_timer_check name=Größe from=outside ";
 
 /// What a first call of ExitBootServices leaves behind that came too late for its memory map; Linux
 /// calls again, so the pair may come any number of times.

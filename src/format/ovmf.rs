@@ -44,6 +44,9 @@ const TAIL: usize = 18;
 /// Sections that metadata may list: OVMF has fewer than ten.
 const MAX_SECTIONS: u32 = 256;
 
+/// Bytes that sections may have together: they lie below 4 GiB, and no page can be launched twice.
+pub const MAX_BYTES: u64 = 1 << 32;
+
 /// One entry of the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Entry<'a> {
@@ -306,7 +309,18 @@ fn sections_of(image: &[u8], entry: &Entry<'_>) -> Result<Vec<Section>> {
         let expected = format!("{} for {count} sections", 16 + 12 * count);
         return Err(value("length of the SEV metadata", at, length, expected));
     }
-    (0..count).map(|_| section(&mut reader)).collect()
+    let sections: Vec<_> = (0..count).map(|_| section(&mut reader)).collect::<Result<_>>()?;
+    let total = size_of_all(&sections);
+    if total > MAX_BYTES {
+        let what = "size of all sections together";
+        return Err(value(what, at + 8, format!("{total:#x}"), format!("at most {MAX_BYTES:#x}")));
+    }
+    Ok(sections)
+}
+
+/// Bytes of `sections` together.
+pub fn size_of_all(sections: &[Section]) -> u64 {
+    sections.iter().map(|section| u64::from(section.size)).sum()
 }
 
 fn section(reader: &mut Reader<'_>) -> Result<Section> {

@@ -147,7 +147,8 @@ pub fn doubts(tee: &str, guest: &Guest<'_>, metadata: &SevMetadata) -> Vec<Strin
     }
     if tee == "sev-snp" && metadata.sections.is_empty() {
         doubts.push(
-            "the firmware has no SEV metadata: QEMU refuses to start an SNP guest with it"
+            "the firmware has no SEV metadata, so no page for secrets or CPUID: QEMU refuses to \
+             start an SNP guest with it"
                 .to_string(),
         );
     }
@@ -156,6 +157,9 @@ pub fn doubts(tee: &str, guest: &Guest<'_>, metadata: &SevMetadata) -> Vec<Strin
             "the firmware's reset address for application processors is 0: QEMU refuses it"
                 .to_string(),
         );
+    }
+    if guest.firmware.is_some_and(|image| !has_table(image) && !has_lone_block(image)) {
+        doubts.push("the firmware is no OVMF that knows SEV: it has no GUIDed table".into());
     }
     for (first, second) in metadata.overlaps() {
         doubts.push(format!(
@@ -166,19 +170,22 @@ pub fn doubts(tee: &str, guest: &Guest<'_>, metadata: &SevMetadata) -> Vec<Strin
             second.gpa
         ));
     }
-    doubts.extend(flash_doubts(tee, guest));
     doubts.extend(linux::doubts(guest));
     doubts
 }
 
+fn has_lone_block(image: &[u8]) -> bool {
+    lone_reset_block(image).is_ok_and(|block| block.is_some())
+}
+
 /// What QEMU refuses about the flash: SNP guests start by `-bios` alone, which takes multiples of
 /// 64 KiB (QEMU `hw/i386/pc_sysfw.c`, `hw/i386/x86-common.c`).
-fn flash_doubts(tee: &str, guest: &Guest<'_>) -> Vec<String> {
+pub fn flash_doubts(tee: &str, guest: &Guest<'_>, machine: &Machine) -> Vec<String> {
     let mut doubts = Vec::new();
+    if guest.known.is_some() || !machine.vmm.name.starts_with("qemu") {
+        return doubts;
+    }
     if let Some(image) = guest.firmware {
-        if !has_table(image) && !lone_reset_block(image).is_ok_and(|block| block.is_some()) {
-            doubts.push("the firmware is no OVMF that knows SEV: it has no GUIDed table".into());
-        }
         if tee == "sev-snp" && !image.len().is_multiple_of(64 << 10) {
             doubts.push(
                 "the firmware is not a multiple of 64 KiB, as the CODE half of a flash split is: \

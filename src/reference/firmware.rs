@@ -6,7 +6,7 @@ mod go;
 use serde::{Deserialize, Serialize};
 
 use super::{Error, Result};
-use crate::format::ovmf::{Area, Kind, Section, SevMetadata};
+use crate::format::ovmf::{Area, Kind, MAX_BYTES, Section, SevMetadata, size_of_all};
 use crate::measure::ovmf::Precomputed;
 
 #[derive(Serialize, Deserialize)]
@@ -73,7 +73,15 @@ pub fn parse(text: &str) -> Result<Precomputed> {
         expected: "96 hexadecimal digits".to_string(),
         found: error.to_string(),
     })?;
-    let sections = form.sections.iter().map(section).collect::<Result<_>>()?;
+    let sections: Vec<_> = form.sections.iter().map(section).collect::<Result<_>>()?;
+    let total = size_of_all(&sections);
+    if total > MAX_BYTES {
+        return Err(Error::Value {
+            what: "size of all sections of the firmware".to_string(),
+            expected: format!("at most {MAX_BYTES:#x} bytes"),
+            found: format!("{total:#x}"),
+        });
+    }
     let hash_table = form.hash_table.map(|area| Area { base: area.base, size: area.size });
     Ok(Precomputed { digest, metadata: SevMetadata { reset: form.reset, hash_table, sections } })
 }
@@ -109,6 +117,11 @@ mod tests {
         assert_eq!(parse(&text), Ok(firmware));
         assert!(parse(&text.replace("kernel-hashes", "kernel")).is_err());
         assert!(parse(&text.replace("36864", "36865")).is_err());
+        let two = text.replace(
+            "\"sections\": [",
+            "\"sections\": [{\"gpa\": 4096, \"size\": 4294959104, \"type\": \"memory\"},",
+        );
+        assert!(parse(&two).expect_err("too much").to_string().contains("0x100007000"));
         assert!(parse(&text.replace("sections", "section")).is_err());
     }
 }

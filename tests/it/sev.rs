@@ -150,6 +150,7 @@ fn malformed_firmware_has_no_digest() {
     expect("sev-snp", &guest, &settings).expect("the base of all the broken ones is sound");
 
     let huge: Vec<_> = (0..300).map(|n| [n * 4096, 4096, 1]).collect();
+    let vast = [[0, !0xfff, 1], [0, 8192, 1]];
     let mut bad_footer = sound.clone();
     bad_footer[4096 - 40] ^= 1;
     let table = |length| firmware(&[(entry(ovmf::RESET_BLOCK, &RESET), None)], Some(length));
@@ -171,6 +172,7 @@ fn malformed_firmware_has_no_digest() {
         ("version", good(4096, &metadata(1, 28, 2, &one)), "version of the SEV metadata at byte"),
         ("length", good(4096, &metadata(1, 29, 1, &one)), "length of the SEV metadata at byte"),
         ("count", good(4096, &metadata(300, 3616, 1, &huge)), "number of sections at byte offset"),
+        ("sizes", good(4096, &metadata(2, 40, 1, &vast)), "sections together at byte offset 0xc"),
         ("type", good(4096, &metadata(1, 28, 1, &[[0, 4096, 0x101]])), "type of a section at byte"),
         ("address", good(4096, &metadata(1, 28, 1, &[[1, 4096, 1]])), "address of a section at"),
         ("size", good(4096, &metadata(1, 28, 1, &[[0, 4095, 1]])), "size of a section at byte"),

@@ -39,6 +39,7 @@ fn expect(guest: &Guest<'_>, machines: &[Machine]) -> Result<Vec<Measurement>> {
     let one = |machine: &Machine| {
         let pages = pages(guest, &metadata, machine)?;
         let mut warnings = doubts.clone();
+        warnings.extend(ovmf::flash_doubts(TEE.name, guest, machine));
         warnings.extend(ovmf::machine_doubts(machine));
         warnings.extend(legacy_doubt(ovmf::launch(TEE.name, machine)?.fpu == (0, 0)));
         warnings.extend(snp_doubt(machine));

@@ -232,6 +232,7 @@ fn measurement(
     machine: &Machine,
 ) -> Measurement {
     let mut warnings = prepared.doubts.clone();
+    warnings.extend(ovmf::flash_doubts(TEE.name, prepared.guest, machine));
     warnings.extend(ovmf::machine_doubts(machine));
     warnings.extend(feature_doubts(machine));
     let firmware = Register::new("firmware", prepared.digest);

@@ -316,8 +316,10 @@ fn record(reader: &mut Reader<'_>, algorithms: &[(u16, u16)]) -> Result<Record> 
     let kind = reader.u32("event")?;
     let offset = reader.offset();
     let count = reader.u32("event")?;
-    if usize::try_from(count).is_ok_and(|count| count > algorithms.len()) {
-        let expected = format!("at most the header's {}", algorithms.len());
+    let most = u32::try_from(algorithms.len()).unwrap_or(u32::MAX);
+    // None would extend nothing, and a record of zeros would be padding.
+    if !(1..=most).contains(&count) {
+        let expected = format!("1 to {most}, as the header has algorithms");
         let what = "number of digests of an event";
         return Err(Error::Value { what, offset, found: count.to_string(), expected });
     }

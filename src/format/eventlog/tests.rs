@@ -65,7 +65,9 @@ fn what_contradicts_the_header_is_refused() {
         let more = log.records[0].digests.clone();
         log.records[0].digests.extend(more);
     });
-    assert!(many.contains("expected at most the header's 2, found 4"), "{many}");
+    assert!(many.contains("expected 1 to 2, as the header has algorithms, found 4"), "{many}");
+    let none = refusal(|log| log.records[0].digests.clear());
+    assert!(none.contains("number of digests of an event at byte offset"), "{none}");
     let width = refusal(|log| log.algorithms[0].1 = 20);
     assert!(width.contains("found 20 for algorithm 0x000b"), "{width}");
     let old = Log::parse(&[0; 64]).expect_err("no header").to_string();

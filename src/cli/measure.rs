@@ -18,7 +18,7 @@ use crate::assemble::{self, acpi};
 use crate::measure::machine::Kind;
 use crate::measure::tee::se::SECRETS;
 use crate::measure::uefi::Facts;
-use crate::measure::{self, File, Guest, Keeper, Machine, Setting, TEES, Tee};
+use crate::measure::{self, File, Guest, Keeper, Machine, Setting, TEES, Tee, VMMS};
 use crate::publish::key;
 use crate::reference::{self, Document};
 use crate::store::Store;
@@ -43,7 +43,7 @@ pub(super) struct Measure {
     #[arg(long, value_name = "TEE", value_parser = names())]
     tee: Option<String>,
     /// VMMs, each with its version where it matters: qemu@10.1
-    #[arg(long, value_name = "VMM", value_delimiter = ',')]
+    #[arg(long, value_name = "VMM", value_delimiter = ',', long_help = vmms())]
     vmm: Vec<String>,
     /// Form of the values: text for people, or a form of reference values
     #[arg(long, value_name = "FORM", default_value = "hex", value_parser = forms(TEXTS))]
@@ -80,6 +80,24 @@ const TEXTS: &[(&str, &str)] =
 
 fn names() -> clap::builder::PossibleValuesParser {
     TEES.iter().map(|tee| clap::builder::PossibleValue::new(tee.name).help(tee.about)).into()
+}
+
+/// VMMs that launch one TEE alone, and have no row in [`VMMS`].
+const OTHERS: &[(&str, &str)] = &[
+    ("kvmtool", "kvmtool (lkvm)"),
+    ("cloud-hypervisor", "Cloud Hypervisor on KVM"),
+    ("dragonball", "Dragonball, the VMM in Kata's runtime"),
+];
+
+/// What every VMM is, and the TEEs that it is known to launch.
+fn vmms() -> String {
+    let rows = VMMS.iter().map(|row| (row.name, row.about)).chain(OTHERS.iter().copied());
+    let lines = rows.map(|(name, about)| {
+        let launched = TEES.iter().filter(|tee| tee.vmms.contains(&name)).map(|tee| tee.name);
+        format!("- {name}: {about} [{}]\n", launched.collect::<Vec<_>>().join(" "))
+    });
+    let lines: String = lines.collect();
+    format!("VMMs, each with its version where it matters: qemu@10.1\n\nKnown:\n{lines}")
 }
 
 impl Measure {

@@ -185,14 +185,13 @@ pub fn flash_doubts(tee: &str, guest: &Guest<'_>, machine: &Machine) -> Vec<Stri
     if guest.known.is_some() || !machine.vmm.name.starts_with("qemu") {
         return doubts;
     }
-    if let Some(image) = guest.firmware {
-        if tee == "sev-snp" && !image.len().is_multiple_of(64 << 10) {
-            doubts.push(
-                "the firmware is not a multiple of 64 KiB, as the CODE half of a flash split is: \
-                 QEMU starts SNP guests by -bios alone, which refuses it; take the whole OVMF.fd"
-                    .to_string(),
-            );
-        }
+    let uneven = guest.firmware.is_some_and(|image| !image.len().is_multiple_of(64 << 10));
+    if tee == "sev-snp" && uneven {
+        doubts.push(
+            "the firmware is not a multiple of 64 KiB, as the CODE half of a flash split is: \
+             QEMU starts SNP guests by -bios alone, which refuses it; take the whole OVMF.fd"
+                .to_string(),
+        );
     }
     if tee == "sev-snp" && guest.vars.is_some() {
         doubts.push(

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use guestsmith::store::entries;
 use serde_json::Value;
 
 use crate::command::run;
@@ -52,8 +53,8 @@ fn what_the_store_knows_of_a_firmware_changes_no_register() {
         measured(&[&guest[..], &["--memory", "2GiB", "--store", &store]].concat())
     };
     let first = measured(dir.path());
-    let mut kept = fs::read_dir(dir.path().join("results")).expect("results");
-    assert_eq!(kept.by_ref().count(), 1);
+    let kept = entries::sorted(&dir.path().join("results")).expect("results");
+    assert_eq!(kept.len(), 1);
     assert_eq!(measured(dir.path()), first, "from the store");
     assert_eq!(measured(Path::new("/dev/null/store")), first, "without one");
 }

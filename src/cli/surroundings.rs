@@ -134,8 +134,10 @@ impl Surroundings {
 
 fn config(path: Option<&Path>) -> Result<Config> {
     let Some(path) = path else { return Ok(Config::default()) };
+    use io::ErrorKind::{NotADirectory, NotFound};
     match fs::read_to_string(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Config::default()),
+        // Of services the home is often /dev/null.
+        Err(error) if matches!(error.kind(), NotFound | NotADirectory) => Ok(Config::default()),
         text => text.map_err(anyhow::Error::from).and_then(|text| Config::parse(&text)),
     }
     .with_context(|| format!("the configuration {}", path.display()))

@@ -1,12 +1,12 @@
 //! `guestsmith assemble`: files of a guest in, the one file that a TEE boots out.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use serde_json::json;
 
+use super::contents::Contents;
 use super::failure::Failure;
 use super::host_keys::HostKeys;
 use super::measure::{Files, Given, guest};
@@ -70,7 +70,7 @@ impl Assemble {
                 "no --key-seed: keys are drawn at random and kept nowhere; the same inputs will \
                  give another image",
             );
-            files.push((SEED.name, key::fresh()?.to_vec()));
+            files.push((SEED.name, key::fresh()?.to_vec().into()));
         }
         let machines = self.given.machines(tee, &self.vmm)?;
         let [machine] = &machines[..] else {
@@ -109,7 +109,7 @@ fn fill(files: &mut Files, tee: &Tee, dir: &Path) -> anyhow::Result<()> {
             continue;
         }
         if let Some(own) = wanted {
-            let bytes = fs::read(&path);
+            let bytes = Contents::read(&path);
             let bytes = bytes.with_context(|| format!("cannot read {}", path.display()))?;
             files.push((own.name, bytes));
         }

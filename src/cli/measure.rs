@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use super::build::Build;
+use super::contents::Contents;
 use super::emit::{Emit, forms};
 use super::failure::Failure;
 use super::host_keys::HostKeys;
@@ -114,7 +115,8 @@ impl Measure {
         let machines = self.given.machines(tee, &self.vmm)?;
         let mut files = self.given.read(tee)?;
         self.host_keys.check(session, &files)?;
-        files.extend(self.read_from_qemu(session, tee, &machines)?);
+        let tables = self.read_from_qemu(session, tee, &machines)?;
+        files.extend(tables.map(|(name, bytes)| (name, bytes.into())));
         let guest = guest(&files);
         let precomputed = self.snp.precomputed(session, &guest)?;
         let tell = |image: &[u8]| facts(session, image);
@@ -208,7 +210,7 @@ impl Measure {
     /// Keeps what was read from QEMU, if that was asked for.
     fn save(&self, files: &Files) -> anyhow::Result<()> {
         let Some(path) = &self.save_acpi else { return Ok(()) };
-        let bundle = files.iter().find(|(name, _)| *name == "acpi").map(|(_, bytes)| bytes);
+        let bundle = files.iter().find(|(name, _)| *name == "acpi").map(|(_, bytes)| &**bytes);
         fs::write(path, bundle.context("no fw_cfg files were read")?)
             .with_context(|| format!("cannot write {}", path.display()))
     }
@@ -224,7 +226,7 @@ fn facts(session: &Session, image: &[u8]) -> measure::Result<Facts> {
 }
 
 /// Files by name, in the order of the command line; the guest borrows from them.
-pub(super) type Files = Vec<(&'static str, Vec<u8>)>;
+pub(super) type Files = Vec<(&'static str, Contents)>;
 
 pub(super) fn guest<'a>(files: &'a Files) -> Guest<'a> {
     let mut guest = Guest::default();
@@ -299,10 +301,11 @@ impl Given {
                 return Err(Failure::usage(anyhow::anyhow!(what)));
             };
             let bytes = match name.as_str() {
-                "cmdline" => value.clone().into_bytes(),
-                "acpi" => acpi::bundle(value.as_ref())?,
-                name if SECRETS.contains(&name) => key::secret_bytes(value)?,
-                _ => fs::read(value).with_context(|| format!("cannot read {value}"))?,
+                "cmdline" => value.clone().into_bytes().into(),
+                "acpi" => acpi::bundle(value.as_ref())?.into(),
+                name if SECRETS.contains(&name) => key::secret_bytes(value)?.into(),
+                _ => Contents::read(value.as_ref())
+                    .with_context(|| format!("cannot read {value}"))?,
             };
             files.push((file.name, bytes));
         }

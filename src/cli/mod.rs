@@ -10,6 +10,7 @@ mod boot;
 mod build;
 mod check;
 mod completions;
+mod contents;
 mod diff;
 mod emit;
 mod environment;

@@ -8,7 +8,7 @@ use guestsmith::verify::evidence::Evidence;
 use guestsmith::verify::explain::{Expectation, LogAnswer, Stated, explain};
 use guestsmith::verify::signature::Means;
 
-use super::{launched, log_of};
+use super::{Rates, launched, log_of};
 use crate::inputs;
 
 /// A boot, by all that is measured of it.
@@ -364,7 +364,7 @@ fn rate(
     pairs: &[(usize, usize)],
 ) -> Vec<String> {
     let document = document(tee, usual);
-    let (mut right, mut wrong) = (0, Vec::new());
+    let mut rates = Rates::default();
     assert_eq!(asked(tee, &document, usual, usual).differences, []);
     let single = (0..faults.len()).map(|one| vec![&faults[one]]);
     let double = pairs.iter().map(|(one, other)| vec![&faults[*one], &faults[*other]]);
@@ -375,13 +375,10 @@ fn rate(
         let words: Vec<_> = together.iter().flat_map(|fault| fault.words).copied().collect();
         let follows: Vec<_> = together.iter().flat_map(|fault| fault.follows).copied().collect();
         let name = names.join(", and ");
-        match judged(&name, &named(&asked(tee, &document, usual, &boot)), &words, &follows) {
-            true => right += 1,
-            false => wrong.push(name),
-        }
+        let named = judged(&name, &named(&asked(tee, &document, usual, &boot)), &words, &follows);
+        rates.add(together.len(), name, named);
     }
-    println!("{tee}, with a log: {right} of {} faults named", right + wrong.len());
-    wrong
+    rates.told(&format!("{tee}, with a log"))
 }
 
 #[test]

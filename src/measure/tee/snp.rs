@@ -24,7 +24,6 @@ use crate::measure::guest::{CMDLINE, FIRMWARE, IGVM, INITRD, KERNEL, VARS};
 use crate::measure::initdata::{self, INITDATA};
 use crate::measure::kernel_hashes::HashTable;
 use crate::measure::machine::{CPU, CPU_SIGNATURE, Kind, VCPUS};
-use crate::measure::page::PAGE_SIZE;
 use crate::measure::vmm::HOST_KERNEL;
 use crate::measure::vmm::sev::{self, Launch, Rdx};
 use crate::measure::{
@@ -73,7 +72,6 @@ pub const GUEST_FEATURES: Setting = Setting {
 /// hash».
 pub fn firmware_digest(image: &[u8]) -> Sha384 {
     let mut chain = Chain::new(Sha384::ZERO);
-    chain.prepare(image.chunks(PAGE_SIZE));
     Launch::firmware(image).for_each(|step| chain.launch(step));
     chain.digest()
 }

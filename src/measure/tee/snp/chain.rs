@@ -1,14 +1,12 @@
 //! The launch digest as it grows, page by page (AMD 56860, section 8.17.2, SNP_LAUNCH_UPDATE).
 
 use alloc::borrow::Cow;
-use alloc::collections::{BTreeMap, BTreeSet};
-use alloc::vec::Vec;
+use alloc::collections::BTreeMap;
 
 use zerocopy::little_endian::{U16, U64};
 use zerocopy::{Immutable, IntoBytes, Unaligned};
 
 use crate::digest::Sha384;
-use crate::measure::both::both;
 use crate::measure::page::{Action, Step};
 
 /// PAGE_INFO (AMD 56860, section 8.17.2, table 67): what each launched page adds to the digest.
@@ -40,14 +38,6 @@ impl<'a> Chain<'a> {
         Self { digest, known: BTreeMap::new() }
     }
 
-    /// Hashes the contents of `pages` ahead of their launch: they need nothing of each other.
-    pub fn prepare(&mut self, pages: impl Iterator<Item = &'a [u8]>) {
-        let distinct: BTreeSet<_> = pages.filter(|page| !self.known.contains_key(*page)).collect();
-        let distinct: Vec<_> = distinct.into_iter().collect();
-        let digests = digests(&distinct);
-        self.known.extend(distinct.into_iter().map(Cow::Borrowed).zip(digests));
-    }
-
     /// The digest so far.
     pub fn digest(&self) -> Sha384 {
         self.digest
@@ -75,19 +65,6 @@ impl<'a> Chain<'a> {
         self.known.insert(page, digest);
         digest
     }
-}
-
-/// Fewest pages that are worth a thread.
-const FEW: usize = 64;
-
-fn digests(pages: &[&[u8]]) -> Vec<Sha384> {
-    if pages.len() < 2 * FEW {
-        return pages.iter().map(|page| Sha384::of(page)).collect();
-    }
-    let (some, others) = pages.split_at(pages.len() / 2);
-    let (mut some, others) = both(|| digests(some), || digests(others));
-    some.extend(others);
-    some
 }
 
 /// The digest after a page of `page_type` with the digest `contents` at `gpa`.

@@ -84,7 +84,7 @@ impl Rebuilders {
     /// Reads the list; paths in it count from `directory`.
     ///
     /// # Errors
-    /// It is no list of rebuilders, or two of them have one key, so that one would count twice.
+    /// It is no list of rebuilders.
     pub fn parse(text: &str, directory: &Path) -> Result<Self> {
         let mut list: Self = serde_saphyr::from_str(text).context("no list of rebuilders")?;
         for rebuilder in list.rebuilders.values_mut() {
@@ -97,7 +97,7 @@ impl Rebuilders {
     /// What each says of `document`.
     ///
     /// # Errors
-    /// A key cannot be read, or two rebuilders have the same one.
+    /// A key cannot be read, or two rebuilders have the same one, so that one would count twice.
     pub fn words(&self, document: &Document) -> Result<Vec<Word>> {
         let mut keys = Vec::new();
         let mut words = Vec::new();
@@ -136,6 +136,7 @@ fn confirms(rebuilder: &Rebuilder, key: &PublicKey, document: &Document) -> Resu
         "speaks of the lock {lock}, this is {}",
         recipe.lock_sha256
     );
+    ensure!(!document.artifacts.is_empty(), "there are no artifacts to vouch for");
     let subjects = statement["subject"].as_array().cloned().unwrap_or_default();
     for artifact in &document.artifacts {
         let named = subjects.iter().any(|subject| {

@@ -17,7 +17,7 @@ mod kernel;
 mod lock;
 mod pe;
 pub(crate) mod quote;
-pub(crate) mod se;
+pub mod se;
 mod sgx;
 pub(crate) mod snp;
 pub(crate) mod tdx;

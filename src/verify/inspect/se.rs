@@ -26,7 +26,7 @@ pub(super) fn inspect_image(bytes: &[u8]) -> anyhow::Result<Facts> {
 ///
 /// # Errors
 /// It is neither, or the key is another one.
-pub(crate) fn open(bytes: &[u8], key: &[u8]) -> anyhow::Result<Facts> {
+pub fn open(bytes: &[u8], key: &[u8]) -> anyhow::Result<Facts> {
     let key = key.try_into().with_context(|| {
         format!("a header key has 32 bytes, this one {}; is it the right file?", key.len())
     })?;

@@ -22,6 +22,7 @@ const KNOWN: &[&str] = &[
     "etc/smbios/smbios-tables",
     "etc/table-loader",
     "etc/tpm/log",
+    fw_cfg::OPTION_ROMS,
     "opt/ovmf/X-PciMmio64Mb",
 ];
 

@@ -19,6 +19,10 @@ const TRAILER: &str = "TRAILER!!!";
 /// Numbers in a newc header.
 const FIELDS: usize = 13;
 
+/// No file of fw_cfg, but beside them: PCI devices whose ROM holds a driver for the firmware, as
+/// `bus:slot.function`, one a line.
+pub const OPTION_ROMS: &str = "pci/option-roms";
+
 /// Files of one machine, by name.
 pub type Files<'a> = BTreeMap<String, &'a [u8]>;
 

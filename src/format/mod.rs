@@ -26,6 +26,7 @@ pub mod id_block;
 pub mod igvm;
 pub mod kmod_index;
 pub mod ld_cache;
+pub mod option_rom;
 pub mod ovmf;
 pub mod pe;
 pub mod pem;

@@ -19,11 +19,12 @@ use alloc::vec::Vec;
 
 use super::event::{Banks, Step};
 use super::linux::{self, Stub};
+use super::machine::{Kind, Setting};
 use super::uki::{self, Outside, Uki};
 use super::{Error, Guest, Machine, Result};
 use crate::format::eventlog::{
-    Algorithm, EV_EFI_ACTION, EV_EFI_GPT_EVENT, EV_EFI_HANDOFF_TABLES, EV_IPL,
-    EV_PLATFORM_CONFIG_FLAGS, EV_SEPARATOR,
+    Algorithm, EV_EFI_ACTION, EV_EFI_BOOT_SERVICES_DRIVER, EV_EFI_GPT_EVENT, EV_EFI_HANDOFF_TABLES,
+    EV_IPL, EV_PLATFORM_CONFIG_FLAGS, EV_SEPARATOR,
 };
 use crate::format::fat::Fat;
 use crate::format::gpt::{BLOCK, EFI_SYSTEM, Gpt};
@@ -35,6 +36,14 @@ const DEFAULT_IMAGE: &str = "/EFI/BOOT/BOOTX64.EFI";
 
 /// `bootorder` of a guest that QEMU starts by `-kernel`.
 const KERNEL_BOOT_ORDER: &[u8] = b"/rom@genroms/linuxboot_dma.bin\0";
+
+/// Whether a stub that could hand the guest a secret of the machine does not.
+pub const NO_BOOT_SECRET: Setting = Setting {
+    name: "no-boot-secret",
+    about: "systemd-stub adds no secret to the initrd: the disk is read-only, or the firmware has no \
+            random numbers",
+    kind: Kind::Flag,
+};
 
 /// The boot that is predicted: firmware and files once, whatever number of machines.
 pub struct Boot<'a> {
@@ -136,10 +145,21 @@ impl<'a> Boot<'a> {
         }
     }
 
-    /// What of a direct boot no register covers, since its kernel does not measure it.
-    pub fn doubt(&self, register: &str) -> Option<String> {
-        let direct = self.guest.kernel.is_some() && linux::is_linux(&self.image);
-        direct.then(|| Stub::of(&self.image, self.trust.td).doubt(register)).flatten()
+    /// What `register`, which holds load options and RAM disk, does not cover or may hold beside what
+    /// is predicted.
+    pub fn doubt(&self, register: &str, machine: &Machine) -> Option<String> {
+        if self.guest.kernel.is_some() {
+            let stub = linux::is_linux(&self.image).then(|| Stub::of(&self.image, self.trust.td));
+            return stub?.doubt(register);
+        }
+        let uki = Uki::parse(&self.image, self.input()).ok()??;
+        (uki.has_boot_secret() && !machine.flag(NO_BOOT_SECRET.name)).then(|| {
+            format!(
+                "{register} is that of a guest without boot secret: this systemd-stub adds one to the \
+                 initrd, another on each machine, where the disk can be written and the firmware has \
+                 random numbers (RDRAND, virtio-rng); state --no-boot-secret where it does not"
+            )
+        })
     }
 
     /// Every event of a boot on `machine`, in order.
@@ -164,6 +184,7 @@ impl<'a> Boot<'a> {
             steps.extend(image.iter().cloned());
         }
         // With management mode the drivers come up in another order, and SMBIOS is measured last.
+        steps.extend(self.option_roms(bundle.as_ref()));
         let (first, last) = if self.firmware.facts.smm { (None, handoff) } else { (handoff, None) };
         steps.extend(first);
         let disk = self.disk_entry(bundle.as_ref());
@@ -242,6 +263,19 @@ impl<'a> Boot<'a> {
             }
         }
         steps
+    }
+
+    /// Drivers in the ROMs of PCI devices, which are not read; confidential guests take none (edk2
+    /// `OvmfPkg/IncompatiblePciDeviceSupportDxe`).
+    fn option_roms(&self, files: Option<&fw_cfg::Files<'_>>) -> Vec<Step> {
+        let devices = files.and_then(|files| files.get(fw_cfg::OPTION_ROMS)).copied();
+        let devices = String::from_utf8_lossy(devices.unwrap_or_default());
+        let why = "it is not read: give the device `romfile=` where it need not boot";
+        let unknown = |device: &str| {
+            let what = format!("driver in the ROM of PCI device {device}");
+            Step::unknown(2, EV_EFI_BOOT_SERVICES_DRIVER, what, why)
+        };
+        devices.lines().filter(|_| !self.trust.td).map(unknown).collect()
     }
 
     /// SMBIOS tables as the firmware assembles them.

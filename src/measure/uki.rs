@@ -60,6 +60,10 @@ const MICROCODE: u32 = 256;
 /// What is assumed where the stub does not tell its version.
 const NEWEST: u32 = 262;
 
+/// The variable from which a stub makes a secret for the guest, in an archive behind the others
+/// (`src/boot/boot-secret.c`).
+const BOOT_SECRET: &str = "LoaderBootSecret";
+
 /// A unified kernel image.
 #[derive(Debug, Clone)]
 pub struct Uki<'a> {
@@ -100,6 +104,12 @@ impl<'a> Uki<'a> {
         let found = groups.flatten().find(|s| s.name == name && s.virtual_size > 0);
         let contents = found.map(|section| self.pe.contents(section)).transpose();
         contents.map_err(|error| Error::Input { input, error })
+    }
+
+    /// Whether the stub hands the guest a secret of the machine, where the image's own file system
+    /// can be written and the firmware has random numbers.
+    pub fn has_boot_secret(&self) -> bool {
+        self.carries(BOOT_SECRET)
     }
 
     /// Whether the stub's own code carries `text`, in UTF-16.
@@ -292,6 +302,18 @@ mod tests {
         assert!(error.contains("a UKI without section `.cmdline`"), "{error}");
         let other = pe_image(&[(".text", b"code")]);
         assert!(Uki::parse(&other, "kernel").expect("an image").is_none());
+    }
+
+    #[test]
+    fn a_stub_with_boot_secrets_tells_by_their_variable() {
+        let has = |sections: &[(&str, &[u8])]| {
+            let bytes = pe_image(sections);
+            let uki = Uki::parse(&bytes, "disk").expect("an image").expect("a UKI");
+            uki.has_boot_secret()
+        };
+        let name = wide(BOOT_SECRET);
+        assert!(has(&[(".linux", b"kernel"), (".rodata", &name)]));
+        assert!(!has(&[(".linux", &name), (".rodata", b"stub")]), "the kernel's own text");
     }
 
     #[test]

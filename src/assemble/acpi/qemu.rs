@@ -16,7 +16,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result, bail};
 
 use crate::digest::Sha256;
-use crate::format::fw_cfg;
+use crate::format::fw_cfg::{self, OPTION_ROMS};
 use crate::measure::uefi::Facts;
 use crate::sandbox::host::Host;
 use crate::store::Store;
@@ -86,7 +86,7 @@ fn kept(host: &Host, store: &Store, machine: &Machine) -> Result<Vec<u8>> {
 /// What decides the files: the program, byte for byte, and every argument; and the firmware, where
 /// it has a say.
 fn key(machine: &Machine, firmware: &[&PathBuf]) -> Result<Sha256> {
-    let mut text = format!("fw_cfg 2\n{:?}\n", arguments(machine));
+    let mut text = format!("fw_cfg 3\n{:?}\n", arguments(machine));
     for file in [&machine.qemu].iter().chain(firmware) {
         let bytes = fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
         text.push_str(&format!("{}\n", Sha256::of(&bytes)));
@@ -133,12 +133,14 @@ fn fresh(host: &Host, machine: &Machine) -> Result<(Vec<u8>, bool)> {
         Ok(session) => session,
         Err(_) => prepared(Session::start(host, machine, "tcg")?)?,
     };
+    let roots = pci::roots(&mut session)?;
     let device = match negotiates(machine)? {
         true => Some("firmware with management mode tells QEMU what it can do".to_string()),
-        false => pci::depends_on_firmware(&mut session)?,
+        false => pci::depends_on_firmware(&mut session, &roots)?,
     };
     let by_firmware = device.is_some();
-    let files = match device {
+    let mut drivers = pci::option_roms(&mut session, &roots)?;
+    let mut files = match device {
         None => session.files()?,
         Some(device) if machine.firmware.is_none() => {
             bail!("{device}: where the firmware places it shows in the tables; give the firmware")
@@ -146,10 +148,15 @@ fn fresh(host: &Host, machine: &Machine) -> Result<(Vec<u8>, bool)> {
         Some(_) => {
             drop(session);
             let mut session = Session::run(host, machine)?;
-            pci::wait_until_placed(&mut session)?;
-            session.files()?
+            pci::wait_until_placed(&mut session, &roots)?;
+            let files = session.files()?;
+            drivers = pci::option_roms(&mut session, &roots)?;
+            files
         }
     };
+    if !drivers.is_empty() {
+        files.push((OPTION_ROMS.to_string(), drivers.join("\n").into_bytes()));
+    }
     let files = files.iter().map(|(name, bytes)| (name.as_str(), &bytes[..]));
     Ok((fw_cfg::write(files), by_firmware))
 }

@@ -19,7 +19,7 @@ use crate::measure::event::{self, Banks, Folded, Step};
 use crate::measure::guest::{CMDLINE, DISK, FIRMWARE, INITRD, KERNEL};
 use crate::measure::initdata::INITDATA;
 use crate::measure::machine::{Kind, MEMORY, Setting, VCPUS};
-use crate::measure::uefi::{Boot, Epoch, Trust};
+use crate::measure::uefi::{Boot, Epoch, NO_BOOT_SECRET, Trust};
 use crate::measure::vmm::tdvf::{Order, gce, hand_off};
 use crate::measure::{
     Candidate, Confidence, Error, Guest, Machine, Measurement, Register, Result, Tee, initdata,
@@ -42,7 +42,7 @@ pub const TDX: Tee = Tee {
     name: "tdx",
     about: "Intel TDX: MRTD and RTMRs of a TD",
     vmms: &["qemu", "gce"],
-    takes: &[VCPUS, MEMORY, FORM, EPOCH, PHASE, FIELDS[0], FIELDS[1], FIELDS[2]],
+    takes: &[VCPUS, MEMORY, FORM, EPOCH, PHASE, NO_BOOT_SECRET, FIELDS[0], FIELDS[1], FIELDS[2]],
     reads: &[FIRMWARE, KERNEL, INITRD, CMDLINE, DISK, ACPI, INITDATA],
     registers: &[
         "mrtd",
@@ -111,7 +111,7 @@ fn boots(
         let boot = boots.iter_mut().find(|(known, _)| *known == epoch);
         let Some((_, boot)) = boot else { return Ok((found, false)) };
         run_time(boot, sections, machine, &mut found)?;
-        found.warnings.extend(linux::doubts(guest).into_iter().chain(boot.doubt("RTMR2")));
+        found.warnings.extend(linux::doubts(guest).into_iter().chain(boot.doubt("RTMR2", machine)));
         Ok((found, boot.firmware.epoch.fw_cfg))
     };
     machines.iter().map(&mut one).collect()

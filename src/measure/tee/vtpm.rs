@@ -10,7 +10,7 @@ use crate::measure::event::{self, Digests, Step};
 use crate::measure::guest::{CMDLINE, DISK, FIRMWARE, INITRD, KERNEL, VARS};
 use crate::measure::initdata::{self, INITDATA};
 use crate::measure::machine::{Kind, MEMORY, Setting, VCPUS};
-use crate::measure::uefi::{Boot, Trust};
+use crate::measure::uefi::{Boot, NO_BOOT_SECRET, Trust};
 use crate::measure::{Confidence, Error, File, Guest, Machine, Measurement, Result, Tee, linux};
 
 /// Files of fw_cfg: ACPI tables, boot order and SMBIOS, for one machine or several.
@@ -45,7 +45,7 @@ pub const VTPM: Tee = Tee {
     name: "vtpm",
     about: "virtual TPM: PCRs of measured boot",
     vmms: &["qemu"],
-    takes: &[VCPUS, MEMORY, BANK, EPOCH, PHASE],
+    takes: &[VCPUS, MEMORY, BANK, EPOCH, PHASE, NO_BOOT_SECRET],
     reads: &[FIRMWARE, VARS, KERNEL, INITRD, CMDLINE, DISK, ACPI, INITDATA],
     registers: PCRS,
     expect,
@@ -79,7 +79,7 @@ fn expect(guest: &Guest<'_>, machines: &[Machine]) -> Result<Vec<Measurement>> {
         let folded = event::fold(&steps, bank(machine), PCRS, register);
         let mut warnings = notes(boot);
         warnings.extend(folded.warnings);
-        warnings.extend(linux::doubts(guest).into_iter().chain(boot.doubt("PCR 9")));
+        warnings.extend(linux::doubts(guest).into_iter().chain(boot.doubt("PCR 9", machine)));
         found.push(Measurement {
             registers: folded.registers,
             parts: vec![],

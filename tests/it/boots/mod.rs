@@ -52,6 +52,8 @@ struct Cell {
     mode: Mode,
     vcpus: u32,
     memory: u64,
+    /// More devices, as QEMU's arguments.
+    devices: &'static str,
 }
 
 /// A cell with its files in `dir`.
@@ -143,6 +145,7 @@ impl Prepared {
             ]);
             words.extend(["-device".into(), "virtio-blk-pci,drive=disk,bootindex=1".into()]);
         }
+        words.extend(self.cell.devices.split_whitespace().map(str::to_string));
         words
     }
 
@@ -285,7 +288,7 @@ fn compare(cell: Cell, unknown: &[&str]) {
         assert!(happened || unknown.contains(&register.as_str()), "{cell:?}: {register} is still");
     }
     let all: usize = booted.values().map(Vec::len).sum();
-    let Cell { qemu, ovmf, mode, vcpus, memory } = cell;
+    let Cell { qemu, ovmf, mode, vcpus, memory, devices: _ } = cell;
     let (qemu, ovmf, memory) = (qemu.name(), ovmf.name(), memory >> 20);
     println!(
         "QEMU {qemu:<8} OVMF {ovmf:<8} {mode:?}, {vcpus} vCPU, {memory} MiB: {compared} of {all} digests equal, in {} banks; not predicted: {unknown:?}",
@@ -297,17 +300,15 @@ fn compare(cell: Cell, unknown: &[&str]) {
 #[test]
 fn a_direct_boot_measures_what_was_predicted() {
     let memory = 1 << 30;
-    compare(
-        Cell { qemu: Suite::Machine, ovmf: Suite::Machine, mode: Mode::Direct, vcpus: 1, memory },
-        &[],
-    );
+    let (qemu, ovmf, mode) = (Suite::Machine, Suite::Machine, Mode::Direct);
+    compare(Cell { qemu, ovmf, mode, vcpus: 1, memory, devices: "" }, &[]);
 }
 
 #[test]
 #[ignore = "boots what ci/differential stack builds"]
 fn firmware_built_from_source_measures_what_was_predicted() {
     let (qemu, ovmf, mode) = (Suite::Machine, Suite::Built, Mode::Direct);
-    compare(Cell { qemu, ovmf, mode, vcpus: 1, memory: 1 << 30 }, &[]);
+    compare(Cell { qemu, ovmf, mode, vcpus: 1, memory: 1 << 30, devices: "" }, &[]);
 }
 
 /// A cell of the matrix, with `mib` of memory.
@@ -316,7 +317,45 @@ fn cell(qemu: Suite, ovmf: Suite, mode: Mode, (vcpus, mib): (u32, u64)) {
     // it needs for management mode.
     let open = ovmf == Bookworm || mode == Mode::SecureBoot;
     let unknown = if open { &["pcr0"][..] } else { &[] };
-    compare(Cell { qemu, ovmf, mode, vcpus, memory: mib << 20 }, unknown);
+    compare(Cell { qemu, ovmf, mode, vcpus, memory: mib << 20, devices: "" }, unknown);
+}
+
+/// Machines with more in them, under the newest firmware.
+mod devices {
+    use super::*;
+
+    fn boot(qemu: Suite, mode: Mode, devices: &'static str, unknown: &[&str]) {
+        let (vcpus, memory) = (2, 6 << 30);
+        compare(Cell { qemu, ovmf: Sid, mode, vcpus, memory, devices }, unknown);
+    }
+
+    #[test]
+    #[ignore = "one of many boots: ci/differential boots"]
+    fn of_every_kind() {
+        let devices = "-device VGA -device virtio-gpu-pci -device qemu-xhci -device usb-tablet \
+                       -device virtio-scsi-pci -device virtio-serial-pci -device intel-iommu \
+                       -netdev user,id=net -device virtio-net-pci,netdev=net,romfile=";
+        boot(Sid, Mode::Direct, devices, &[]);
+        boot(Sid, Mode::UkiOnDisk, devices, &[]);
+    }
+
+    #[test]
+    #[ignore = "one of many boots: ci/differential boots"]
+    fn on_another_root() {
+        let devices = "-device pxb-pcie,id=other,bus_nr=40 \
+                       -device pcie-root-port,id=there,bus=other,chassis=1 \
+                       -device virtio-scsi-pci,bus=there -device pcie-root-port,id=here,chassis=2 \
+                       -device virtio-gpu-pci,bus=here";
+        boot(Sid, Mode::Direct, devices, &[]);
+        boot(Trixie, Mode::Direct, devices, &[]);
+    }
+
+    #[test]
+    #[ignore = "one of many boots: ci/differential boots"]
+    fn with_a_driver_in_their_rom() {
+        let devices = "-netdev user,id=net -device virtio-net-pci,netdev=net";
+        boot(Sid, Mode::Direct, devices, &["pcr2"]);
+    }
 }
 
 /// Command lines from outside, to each systemd-stub.

@@ -1,11 +1,13 @@
 //! Where the firmware places what PCI devices offer: it shows in QEMU's ACPI tables when a device has
-//! a 64-bit BAR or is a bridge (QEMU `hw/pci/pci.c`, `pci_bus_get_w64_range`).
+//! a 64-bit BAR or is a bridge (QEMU `hw/pci/pci.c`, `pci_bus_get_w64_range`). And which devices bring
+//! the firmware a driver in their ROM, which it measures.
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
 use super::session::Session;
+use crate::format::option_rom;
 
 /// Registers of a device's configuration (PCI Local Bus 3.0, section 6.1).
 const IDENTITY: u32 = 0x00;
@@ -14,9 +16,16 @@ const HEADER: u32 = 0x0c;
 const BARS: u32 = 0x10;
 const BUSES: u32 = 0x18;
 const LAST_BAR: u32 = 0x24;
+const ROM: u32 = 0x30;
 
 /// `COMMAND`: the device answers at its ports and its memory.
 const DECODE: u32 = 0x3;
+
+/// `ROM`: the ROM answers at its address.
+const ROM_ENABLE: u32 = 1;
+
+/// Where a ROM is read: in the window of PCI memory, above that of PCI configuration.
+const ROM_ADDRESS: u32 = 0xf000_0000;
 
 /// What a 64-bit memory BAR has in its low bits.
 const IS_64_BIT: (u32, u32) = (0b111, 0b100);
@@ -35,8 +44,25 @@ struct Function {
     bridge: Option<u32>,
 }
 
+/// Numbers of the buses that are behind no bridge, of a machine whose firmware has not numbered any:
+/// 0, and those of `pxb` devices, which QEMU counts for the firmware.
+pub(super) fn roots(session: &mut Session) -> Result<Vec<u32>> {
+    let mut found = vec![0];
+    if session.file("etc/extra-pci-roots")?.iter().any(|byte| *byte != 0) {
+        for bus in 1..=0xff {
+            if !functions(session, bus)?.is_empty() {
+                found.push(bus);
+            }
+        }
+    }
+    Ok(found)
+}
+
 /// The first device whose place shows in the tables, in words.
-pub(super) fn depends_on_firmware(session: &mut Session) -> Result<Option<String>> {
+pub(super) fn depends_on_firmware(session: &mut Session, roots: &[u32]) -> Result<Option<String>> {
+    if let [_, extra, ..] = roots {
+        return Ok(Some(format!("PCI bus {extra:02x} is another root")));
+    }
     for function in functions(session, 0)? {
         let what = match (function.bridge, wide_bars(session, function)?.is_empty()) {
             (Some(_), _) => "a bridge",
@@ -52,13 +78,13 @@ pub(super) fn depends_on_firmware(session: &mut Session) -> Result<Option<String
 /// Lets the firmware run until it has placed what PCI devices offer, every 64-bit BAR included, and
 /// what it placed stays; and has all devices answer
 /// there, as the firmware does while it reads the tables.
-pub(super) fn wait_until_placed(session: &mut Session) -> Result<()> {
+pub(super) fn wait_until_placed(session: &mut Session, roots: &[u32]) -> Result<()> {
     let start = Instant::now();
     let (mut before, mut saved, mut pause) = (None, None, PAUSE);
     loop {
         session.let_run(pause, &mut saved)?;
         let looking = Instant::now();
-        let all = functions(session, 0)?;
+        let all = below(session, roots)?;
         let (mut wide, mut narrow) = (Vec::new(), Vec::new());
         for function in &all {
             wide.extend(wide_bars(session, *function)?);
@@ -81,9 +107,47 @@ pub(super) fn wait_until_placed(session: &mut Session) -> Result<()> {
     }
 }
 
+/// Devices that bring a driver for the firmware in their ROM, as `bus:slot.function`. A ROM is read on
+/// bus 0; elsewhere each device that has one is named.
+pub(super) fn option_roms(session: &mut Session, roots: &[u32]) -> Result<Vec<String>> {
+    let mut found = Vec::new();
+    for function in below(session, roots)?.iter().filter(|function| function.bridge.is_none()) {
+        let (address, bus) = (function.address, function.address >> 16 & 0xff);
+        let register = address | ROM;
+        let before = session.read_config(register)?;
+        session.write_config(register, !ROM_ENABLE, false)?;
+        let mask = session.read_config(register)? & !ROM_ENABLE;
+        let has_driver = match (mask, bus) {
+            (0, _) => false,
+            (_, 0) => {
+                let command = session.read_config(address | COMMAND)?;
+                session.write_config(address | COMMAND, command & 0xffff | DECODE, false)?;
+                session.write_config(register, ROM_ADDRESS | ROM_ENABLE, false)?;
+                let size = usize::try_from(mask.wrapping_neg())?;
+                let rom = session.memory(ROM_ADDRESS.into(), size)?;
+                session.write_config(address | COMMAND, command & 0xffff, false)?;
+                option_rom::has_driver(&rom)
+            }
+            _ => true,
+        };
+        session.write_config(register, before, false)?;
+        if has_driver {
+            let (slot, number) = (address >> 11 & 0x1f, address >> 8 & 7);
+            found.push(format!("{bus:02x}:{slot:02x}.{number}"));
+        }
+    }
+    Ok(found)
+}
+
 fn decode(session: &mut Session, function: Function) -> Result<()> {
     let command = session.read_config(function.address | COMMAND)?;
     session.write_config(function.address | COMMAND, command & 0xffff | DECODE, false)
+}
+
+/// Every function on the buses `roots` and behind their bridges.
+fn below(session: &mut Session, roots: &[u32]) -> Result<Vec<Function>> {
+    let all: Result<Vec<_>> = roots.iter().map(|bus| functions(session, *bus)).collect();
+    Ok(all?.concat())
 }
 
 /// Every function on `bus` and behind its bridges.

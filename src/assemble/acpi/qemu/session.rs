@@ -123,6 +123,12 @@ impl Session {
         self.monitor.as_mut().context("a machine that runs has a monitor")
     }
 
+    /// The file `name`; nothing where QEMU has none.
+    pub(super) fn file(&mut self, name: &str) -> Result<Vec<u8>> {
+        let found = self.directory()?.into_iter().find(|(known, ..)| known == name);
+        found.map_or(Ok(Vec::new()), |(_, key, size)| self.read(key, size.min(MAX_FILE)))
+    }
+
     /// The known files.
     pub(super) fn files(&mut self) -> Result<Vec<(String, Vec<u8>)>> {
         let mut files = Vec::new();
@@ -167,7 +173,12 @@ impl Session {
         let low = u32::try_from(REQUEST).context("address of the request")?;
         self.ask("outl 0x514 0")?;
         self.ask(&format!("outl 0x518 {:#x}", low.swap_bytes()))?;
-        let answer = self.ask(&format!("read {BUFFER:#x} {size}"))?;
+        self.memory(BUFFER, size)
+    }
+
+    /// `size` bytes of what the guest has at `address`.
+    pub(super) fn memory(&mut self, address: u64, size: usize) -> Result<Vec<u8>> {
+        let answer = self.ask(&format!("read {address:#x} {size}"))?;
         let bytes = unhex(answer.trim_start_matches("0x")).context("QEMU's answer to a read")?;
         match bytes.len() == size {
             true => Ok(bytes),

@@ -1,6 +1,8 @@
 //! Firmware and kernel that somebody else has built: a file of a locked package, or beside the
 //! recipe.
 
+use std::collections::BTreeSet;
+
 use anyhow::{Context as _, Result, bail, ensure};
 
 use super::globs;
@@ -14,18 +16,22 @@ use crate::recipe::{Arch, PackageFile};
 const PAGE: usize = 4096;
 
 /// The one file of a locked package for `target` that `wanted` names, and its path in the package.
-/// Where the package only stands for others, as `linux-image-cloud-amd64` does, theirs are looked at.
+/// Where the package only stands for others, as `linux-image-cloud-amd64` does, theirs are looked at,
+/// and those that they stand for (from Linux 7.2 on the image is in `linux-binary-…`).
 ///
 /// # Errors
 /// No file matches, or several do.
 pub fn file(inputs: Inputs<'_>, target: &str, wanted: &PackageFile) -> Result<(String, Vec<u8>)> {
     let own = inputs.package(&wanted.from, target, &wanted.name)?;
-    let other = |name: &String| inputs.lock.package(&wanted.from, target, name);
-    let mut found = matches(inputs, own, &wanted.file)?;
-    if found.is_empty() {
-        let others = own.needs.iter().filter_map(other);
-        let others = others.map(|package| matches(inputs, package, &wanted.file));
-        found = others.collect::<Result<Vec<_>>>()?.concat();
+    let (mut found, mut seen, mut level) = (Vec::new(), BTreeSet::new(), vec![own]);
+    while found.is_empty() && !level.is_empty() {
+        for package in &level {
+            found.extend(matches(inputs, package, &wanted.file)?);
+        }
+        let names = level.iter().flat_map(|package| &package.needs);
+        let names: Vec<_> = names.filter(|name| seen.insert(name.as_str())).collect();
+        let other = |name: &String| inputs.lock.package(&wanted.from, target, name);
+        level = names.into_iter().filter_map(other).collect();
     }
     let what = format!("`{}` of the package {}", wanted.file, wanted.name);
     ensure!(found.len() < 2, "{what} matches several files: {}; it must match one", names(&found));

@@ -329,6 +329,23 @@ fn packed(pack: &str) -> String {
 }
 
 #[test]
+fn what_a_metapackage_stands_for_may_stand_for_more() {
+    let mut setting = Setting::new();
+    for (name, on) in [("fw-all", "fw-image"), ("fw-image", "fw")] {
+        let fields = format!("Source: fw\nDepends: {on} (= 1)");
+        let dir = setting.path(name);
+        write(&dir.join(format!("usr/share/doc/{name}/copyright")), "words");
+        let package = deb(&dir, name, &format!("{fields}\n"));
+        setting.mirror.deb(name, "1", &fields, package);
+    }
+    setting.mirror.release(&Release::default());
+    setting.place("two");
+    setting.lock("two", &RECIPE.replace("name: fw,", "name: fw-all,"));
+    setting.built("two");
+    assert_eq!(fs::read(setting.path("two/out/firmware-small.fd")).expect("built"), [7; 8192]);
+}
+
+#[test]
 fn each_compression_is_one_that_its_tool_and_the_kernel_take() {
     let setting = Setting::new();
     let early =

@@ -117,6 +117,10 @@ pub fn explain(
     question.wanted = reported.map(|(name, value)| (name.clone(), value.clone())).collect();
     let search = (!question.wanted.is_empty()).then(|| search::search(&question));
     let search = search.filter(|search| search.candidates > 0);
+    // What was doubted when the values were computed may be the reason.
+    let doubted = registers.iter().any(|c| c.verdict == Verdict::Differ);
+    let doubts = machine.warnings.iter().filter(|_| doubted);
+    let doubts = doubts.map(|doubt| format!("of the expected values: {doubt}"));
     Ok(Explanation {
         form: evidence.form,
         tee: evidence.tee,
@@ -126,7 +130,7 @@ pub fn explain(
         search,
         fields: fields::compare(evidence, stated)?,
         signature: signature::check(&evidence.signed, means),
-        warnings: evidence.warnings.clone(),
+        warnings: evidence.warnings.iter().cloned().chain(doubts).collect(),
         facts: evidence.facts.clone(),
     })
 }

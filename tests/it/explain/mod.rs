@@ -217,6 +217,16 @@ fn a_field_of_the_host_is_compared_as_a_register() {
     assert!(value.is_some_and(|value| value.starts_with(&[0x00, 0xff, 0x00])));
 }
 
+#[test]
+fn doubts_about_the_expected_values_are_told_where_they_differ() {
+    let mut expected = measured(&ordinary(), &machine(&[("mrconfigid", "00aa")]));
+    expected.warnings = vec!["the firmware may not start this kernel".to_string()];
+    let doubt = "of the expected values: the firmware may not start this kernel";
+    let found = measured(&ordinary(), &machine(&[("mrconfigid", "00ff")]));
+    assert_eq!(explained(&expected, &found).warnings, [doubt]);
+    assert_eq!(explained(&expected, &expected).warnings, Vec::<String>::new());
+}
+
 /// Without the log, what the expected chain of RTMR2 holds is enough to find a command line.
 #[test]
 fn a_td_without_its_log_is_explained_as_well() {

@@ -19,8 +19,8 @@ const TRAILER: &str = "TRAILER!!!";
 /// Numbers in a newc header.
 const FIELDS: usize = 13;
 
-/// No file of fw_cfg, but beside them: PCI devices whose ROM holds a driver for the firmware, as
-/// `bus:slot.function`, one a line.
+/// No file of fw_cfg, but beside them: a bundle of the ROMs of PCI devices that hold a driver for the
+/// firmware, by `bus:slot.function`; an empty one was not read.
 pub const OPTION_ROMS: &str = "pci/option-roms";
 
 /// Files of one machine, by name.

@@ -41,6 +41,7 @@ pub mod tar;
 pub mod tdvf;
 pub mod tdx_quote;
 pub mod tpm_quote;
+pub mod uefi_compression;
 pub mod vmsa;
 pub mod x509_name;
 

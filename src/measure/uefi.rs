@@ -24,15 +24,19 @@ use super::uki::{self, Outside, Uki};
 use super::{Error, Guest, Machine, Result};
 use crate::format::eventlog::{
     Algorithm, EV_EFI_ACTION, EV_EFI_BOOT_SERVICES_DRIVER, EV_EFI_GPT_EVENT, EV_EFI_HANDOFF_TABLES,
-    EV_IPL, EV_PLATFORM_CONFIG_FLAGS, EV_SEPARATOR,
+    EV_EFI_RUNTIME_SERVICES_DRIVER, EV_IPL, EV_PLATFORM_CONFIG_FLAGS, EV_SEPARATOR,
 };
 use crate::format::fat::Fat;
 use crate::format::gpt::{BLOCK, EFI_SYSTEM, Gpt};
-use crate::format::{self, acpi, fw_cfg};
+use crate::format::pe::Pe;
+use crate::format::{self, acpi, fw_cfg, option_rom};
 
 /// Where firmware looks for a system on a disk that no boot option names (UEFI 2.10 section
 /// 3.5.1.1).
 const DEFAULT_IMAGE: &str = "/EFI/BOOT/BOOTX64.EFI";
+
+/// Subsystem of a driver that stays while the system runs (UEFI 2.10 section 2.1.1).
+const SUBSYSTEM_RUNTIME: u16 = 12;
 
 /// `bootorder` of a guest that QEMU starts by `-kernel`.
 const KERNEL_BOOT_ORDER: &[u8] = b"/rom@genroms/linuxboot_dma.bin\0";
@@ -184,7 +188,7 @@ impl<'a> Boot<'a> {
             steps.extend(image.iter().cloned());
         }
         // With management mode the drivers come up in another order, and SMBIOS is measured last.
-        steps.extend(self.option_roms(bundle.as_ref()));
+        steps.extend(self.option_roms(bundle.as_ref())?);
         let (first, last) = if self.firmware.facts.smm { (None, handoff) } else { (handoff, None) };
         steps.extend(first);
         let disk = self.disk_entry(bundle.as_ref());
@@ -265,17 +269,32 @@ impl<'a> Boot<'a> {
         steps
     }
 
-    /// Drivers in the ROMs of PCI devices, which are not read; confidential guests take none (edk2
+    /// Drivers in the ROMs of PCI devices; confidential guests take none (edk2
     /// `OvmfPkg/IncompatiblePciDeviceSupportDxe`).
-    fn option_roms(&self, files: Option<&fw_cfg::Files<'_>>) -> Vec<Step> {
-        let devices = files.and_then(|files| files.get(fw_cfg::OPTION_ROMS)).copied();
-        let devices = String::from_utf8_lossy(devices.unwrap_or_default());
-        let why = "it is not read: give the device `romfile=` where it need not boot";
-        let unknown = |device: &str| {
+    fn option_roms(&self, files: Option<&fw_cfg::Files<'_>>) -> Result<Vec<Step>> {
+        let bundle = files.and_then(|files| files.get(fw_cfg::OPTION_ROMS));
+        let Some(bundle) = bundle.filter(|_| !self.trust.td) else { return Ok(Vec::new()) };
+        let input = |error| Error::Input { input: "acpi", error };
+        let mut steps = Vec::new();
+        for (device, rom) in fw_cfg::files(bundle, "").map_err(input)? {
             let what = format!("driver in the ROM of PCI device {device}");
-            Step::unknown(2, EV_EFI_BOOT_SERVICES_DRIVER, what, why)
-        };
-        devices.lines().filter(|_| !self.trust.td).map(unknown).collect()
+            if rom.is_empty() {
+                let why = "ROMs are read on PCI bus 0 alone; give the device `romfile=` where it need \
+                           not boot";
+                steps.push(Step::unknown(2, EV_EFI_BOOT_SERVICES_DRIVER, what, why));
+                continue;
+            }
+            for driver in option_rom::drivers(rom).map_err(input)? {
+                let kind = match driver.subsystem {
+                    SUBSYSTEM_RUNTIME => EV_EFI_RUNTIME_SERVICES_DRIVER,
+                    _ => EV_EFI_BOOT_SERVICES_DRIVER,
+                };
+                let digests =
+                    self.banks.digests(&Pe::parse(&driver.image).map_err(input)?.authenticode());
+                steps.push(Step { pcr: 2, kind, what: what.clone(), digests });
+            }
+        }
+        Ok(steps)
     }
 
     /// SMBIOS tables as the firmware assembles them.

@@ -139,7 +139,7 @@ fn fresh(host: &Host, machine: &Machine) -> Result<(Vec<u8>, bool)> {
         false => pci::depends_on_firmware(&mut session, &roots)?,
     };
     let by_firmware = device.is_some();
-    let mut drivers = pci::option_roms(&mut session, &roots)?;
+    let mut roms = pci::option_roms(&mut session, &roots)?;
     let mut files = match device {
         None => session.files()?,
         Some(device) if machine.firmware.is_none() => {
@@ -150,15 +150,17 @@ fn fresh(host: &Host, machine: &Machine) -> Result<(Vec<u8>, bool)> {
             let mut session = Session::run(host, machine)?;
             pci::wait_until_placed(&mut session, &roots)?;
             let files = session.files()?;
-            drivers = pci::option_roms(&mut session, &roots)?;
+            roms = pci::option_roms(&mut session, &roots)?;
             files
         }
     };
-    if !drivers.is_empty() {
-        files.push((OPTION_ROMS.to_string(), drivers.join("\n").into_bytes()));
+    let bundle = |files: &[(String, Vec<u8>)]| {
+        fw_cfg::write(files.iter().map(|(name, bytes)| (name.as_str(), &bytes[..])))
+    };
+    if !roms.is_empty() {
+        files.push((OPTION_ROMS.to_string(), bundle(&roms)));
     }
-    let files = files.iter().map(|(name, bytes)| (name.as_str(), &bytes[..]));
-    Ok((fw_cfg::write(files), by_firmware))
+    Ok((bundle(&files), by_firmware))
 }
 
 /// True when the firmware has a management mode: what it can do there (to plug processors) shows in

@@ -107,9 +107,9 @@ pub(super) fn wait_until_placed(session: &mut Session, roots: &[u32]) -> Result<
     }
 }
 
-/// Devices that bring a driver for the firmware in their ROM, as `bus:slot.function`. A ROM is read on
-/// bus 0; elsewhere each device that has one is named.
-pub(super) fn option_roms(session: &mut Session, roots: &[u32]) -> Result<Vec<String>> {
+/// ROMs of devices that bring a driver for the firmware, by `bus:slot.function`. They are read on bus
+/// 0; elsewhere each device that has one is named, with nothing in it.
+pub(super) fn option_roms(session: &mut Session, roots: &[u32]) -> Result<Vec<(String, Vec<u8>)>> {
     let mut found = Vec::new();
     for function in below(session, roots)?.iter().filter(|function| function.bridge.is_none()) {
         let (address, bus) = (function.address, function.address >> 16 & 0xff);
@@ -117,8 +117,8 @@ pub(super) fn option_roms(session: &mut Session, roots: &[u32]) -> Result<Vec<St
         let before = session.read_config(register)?;
         session.write_config(register, !ROM_ENABLE, false)?;
         let mask = session.read_config(register)? & !ROM_ENABLE;
-        let has_driver = match (mask, bus) {
-            (0, _) => false,
+        let rom = match (mask, bus) {
+            (0, _) => None,
             (_, 0) => {
                 let command = session.read_config(address | COMMAND)?;
                 session.write_config(address | COMMAND, command & 0xffff | DECODE, false)?;
@@ -126,14 +126,15 @@ pub(super) fn option_roms(session: &mut Session, roots: &[u32]) -> Result<Vec<St
                 let size = usize::try_from(mask.wrapping_neg())?;
                 let rom = session.memory(ROM_ADDRESS.into(), size)?;
                 session.write_config(address | COMMAND, command & 0xffff, false)?;
-                option_rom::has_driver(&rom)
+                let has_driver = option_rom::drivers(&rom).is_ok_and(|found| !found.is_empty());
+                has_driver.then_some(rom)
             }
-            _ => true,
+            _ => Some(Vec::new()),
         };
         session.write_config(register, before, false)?;
-        if has_driver {
+        if let Some(rom) = rom {
             let (slot, number) = (address >> 11 & 0x1f, address >> 8 & 7);
-            found.push(format!("{bus:02x}:{slot:02x}.{number}"));
+            found.push((format!("{bus:02x}:{slot:02x}.{number}"), rom));
         }
     }
     Ok(found)

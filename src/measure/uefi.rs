@@ -187,8 +187,8 @@ impl<'a> Boot<'a> {
         if direct {
             steps.extend(image.iter().cloned());
         }
-        // With management mode the drivers come up in another order, and SMBIOS is measured last.
         steps.extend(self.option_roms(bundle.as_ref())?);
+        // With management mode the drivers come up in another order, and SMBIOS is measured last.
         let (first, last) = if self.firmware.facts.smm { (None, handoff) } else { (handoff, None) };
         steps.extend(first);
         let disk = self.disk_entry(bundle.as_ref());

@@ -139,9 +139,8 @@ fn fresh(host: &Host, machine: &Machine) -> Result<(Vec<u8>, bool)> {
         false => pci::depends_on_firmware(&mut session, &roots)?,
     };
     let by_firmware = device.is_some();
-    let mut roms = pci::option_roms(&mut session, &roots)?;
-    let mut files = match device {
-        None => session.files()?,
+    let (mut files, roms) = match device {
+        None => (session.files()?, pci::option_roms(&mut session, &roots)?),
         Some(device) if machine.firmware.is_none() => {
             bail!("{device}: where the firmware places it shows in the tables; give the firmware")
         }
@@ -149,9 +148,7 @@ fn fresh(host: &Host, machine: &Machine) -> Result<(Vec<u8>, bool)> {
             drop(session);
             let mut session = Session::run(host, machine)?;
             pci::wait_until_placed(&mut session, &roots)?;
-            let files = session.files()?;
-            roms = pci::option_roms(&mut session, &roots)?;
-            files
+            (session.files()?, pci::option_roms(&mut session, &roots)?)
         }
     };
     let bundle = |files: &[(String, Vec<u8>)]| {

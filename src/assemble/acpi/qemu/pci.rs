@@ -76,8 +76,8 @@ pub(super) fn depends_on_firmware(session: &mut Session, roots: &[u32]) -> Resul
 }
 
 /// Lets the firmware run until it has placed what PCI devices offer, every 64-bit BAR included, and
-/// what it placed stays; and has all devices answer
-/// there, as the firmware does while it reads the tables.
+/// what it placed stays; and has all devices answer there, as the firmware does while it reads the
+/// tables.
 pub(super) fn wait_until_placed(session: &mut Session, roots: &[u32]) -> Result<()> {
     let start = Instant::now();
     let (mut before, mut saved, mut pause) = (None, None, PAUSE);

@@ -39,7 +39,8 @@ pub struct Machine {
     pub vcpus: u32,
     /// Memory in bytes.
     pub memory: u64,
-    /// It has a TPM (`tpm-tis`), which adds a table and a log area.
+    /// It has a TPM, which adds a table and a log area: `tpm-tis`, or the one that is among the
+    /// arguments, for the back end `tpm0`.
     pub tpm: bool,
     /// Everything else that shapes it: `-machine …`, `-device …`, as given to QEMU.
     pub arguments: Vec<String>,
@@ -105,7 +106,7 @@ fn arguments(machine: &Machine) -> Vec<String> {
         arguments.push(word.to_string());
     }
     arguments.push(machine.vcpus.to_string());
-    if machine.tpm {
+    if machine.tpm && !machine.arguments.iter().any(|word| word.starts_with("tpm-")) {
         arguments.extend(["-device".to_string(), "tpm-tis,tpmdev=tpm0".to_string()]);
     }
     arguments.extend(machine.arguments.iter().cloned());

@@ -100,7 +100,10 @@ pub(super) fn boot(suite: Suite, dir: &Path, shape: &[String], boot: &[String]) 
     qemu.args(["-serial", &format!("file:{}", path("console"))]);
     qemu.args(["-serial", &format!("file:{}", path("log"))]);
     qemu.args(["-chardev", &format!("socket,id=tpm,path={}", path("socket"))]);
-    qemu.args(words("-tpmdev emulator,id=tpm0,chardev=tpm -device tpm-tis,tpmdev=tpm0"));
+    qemu.args(words("-tpmdev emulator,id=tpm0,chardev=tpm"));
+    if !shape.iter().any(|word| word.starts_with("tpm-")) {
+        qemu.args(words("-device tpm-tis,tpmdev=tpm0"));
+    }
     let mut guest = qemu.args(shape).args(boot).spawn().expect("QEMU");
     let ended = guest.ends_within(Duration::from_secs(900)).expect("QEMU");
     let console = || fs::read_to_string(path("console")).unwrap_or_default();

@@ -352,6 +352,12 @@ mod devices {
 
     #[test]
     #[ignore = "one of many boots: ci/differential boots"]
+    fn with_another_tpm() {
+        boot(Sid, Mode::Direct, "-device tpm-crb,tpmdev=tpm0", &[]);
+    }
+
+    #[test]
+    #[ignore = "one of many boots: ci/differential boots"]
     fn with_a_driver_in_their_rom() {
         let devices = "-netdev user,id=net -device virtio-net-pci,netdev=net";
         boot(Sid, Mode::Direct, devices, &[]);

@@ -79,25 +79,32 @@ fn application(name: &str, file: Guid, attributes: u32) -> BootOption {
     BootOption { name: name.to_string(), value }
 }
 
-/// The option for a device of QEMU's `bootorder`: `/pci@i0cf8/scsi@3/disk@0,0` is a virtio disk
-/// in slot 3 of the root bus.
+/// The option for a device of QEMU's `bootorder`: `/pci@i0cf8/pci-bridge@2,1/scsi@3/disk@0,0` is a
+/// virtio disk in slot 3 behind a bridge, which is function 1 of slot 2 of the root bus.
 fn device(entry: &str) -> Option<BootOption> {
-    let slot = entry.strip_prefix("/pci@i0cf8/scsi@")?.strip_suffix("/disk@0,0")?;
-    let (slot, function) = slot.split_once(',').unwrap_or((slot, "0"));
-    let slot = u8::from_str_radix(slot, 16).ok()?;
-    let function = u8::from_str_radix(function, 16).ok()?;
     // PciRoot(0) is an ACPI node, PNP0A03 compressed (UEFI 2.10 section 10.3.3).
-    let root = path_node(2, 1, &[0xd0, 0x41, 0x03, 0x0a, 0, 0, 0, 0]);
-    let path = [root, path_node(1, 1, &[function, slot]), path_node(0x7f, 0xff, &[])].concat();
+    let mut path = path_node(2, 1, &[0xd0, 0x41, 0x03, 0x0a, 0, 0, 0, 0]);
+    let (bridges, disk) = entry.strip_prefix("/pci@i0cf8/")?.split_once("scsi@")?;
+    for bridge in bridges.split_terminator('/') {
+        path.extend(function(bridge.strip_prefix("pci-bridge@")?)?);
+    }
+    path.extend(function(disk.strip_suffix("/disk@0,0")?)?);
+    path.extend(path_node(0x7f, 0xff, &[]));
     let name = "UEFI Misc Device";
     let value = [load_option(ACTIVE, name, &path), AUTO_CREATED.0.to_vec()].concat();
     Some(BootOption { name: name.to_string(), value })
 }
 
+/// The node of a PCI function, `slot` or `slot,function` in hexadecimal digits.
+fn function(unit: &str) -> Option<Vec<u8>> {
+    let (slot, function) = unit.split_once(',').unwrap_or((unit, "0"));
+    let number = |digits| u8::from_str_radix(digits, 16).ok();
+    Some(path_node(1, 1, &[number(function)?, number(slot)?]))
+}
+
 fn unknown(entry: &str) -> Step {
     let why = format!(
-        "the boot order names `{entry}`; known are virtio disks of the root bus, as \
-         `/pci@i0cf8/scsi@3/disk@0,0`"
+        "the boot order names `{entry}`; known are virtio disks, as `/pci@i0cf8/scsi@3/disk@0,0`"
     );
     Step::unknown(1, EV_EFI_VARIABLE_BOOT, "BootOrder", why)
 }
@@ -120,6 +127,17 @@ mod tests {
             let disk = device(&alloc::format!("/pci@i0cf8/scsi@{slot}/disk@0,0"));
             assert_eq!(digest(disk.expect("a virtio disk")), known);
         }
-        assert!(device("/pci@i0cf8/ethernet@2/ethernet-phy@0").is_none());
+        let behind = device("/pci@i0cf8/pci-bridge@2,1/pci-bridge@0/scsi@a/disk@0,0");
+        let path = behind.expect("a virtio disk").value;
+        let nodes = [[1, 1, 6, 0, 1, 2], [1, 1, 6, 0, 0, 0], [1, 1, 6, 0, 0, 10]].concat();
+        assert!(path.windows(nodes.len()).any(|window| window == nodes));
+        for other in [
+            "/pci@i0cf8/ethernet@2/ethernet-phy@0",
+            "/pci@i0cf8/scsi@3/channel@0/disk@0,0",
+            "/pci@i0cf8/other@2/scsi@3/disk@0,0",
+            "/pci-root@28/pci@i0cf8/scsi@3/disk@0,0",
+        ] {
+            assert!(device(other).is_none(), "{other}");
+        }
     }
 }

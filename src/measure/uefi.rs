@@ -58,6 +58,8 @@ pub struct Boot<'a> {
     guest: Guest<'a>,
     image: Cow<'a, [u8]>,
     beside: Vec<String>,
+    /// Its stub may hand the guest a secret of the machine.
+    secret: bool,
     kernels: BTreeMap<Vec<u8>, Step>,
     start: Vec<Step>,
     load: Vec<Step>,
@@ -102,6 +104,10 @@ impl<'a> Boot<'a> {
             }
             (None, None) => return Err(missing("kernel", "or a disk: something has to boot")),
         };
+        let secret = match guest.kernel {
+            Some(_) => false,
+            None => Uki::parse(&image, "disk")?.is_some_and(|uki| uki.has_boot_secret()),
+        };
         let mut start = if trust.td { Vec::new() } else { firmware.code(&banks) };
         start.extend(secure_boot::variables(&firmware, &banks));
         start.push(banks.step(7, EV_SEPARATOR, "separator", &[0; 4]));
@@ -113,6 +119,7 @@ impl<'a> Boot<'a> {
             guest: guest.clone(),
             image,
             beside,
+            secret,
             kernels,
             start,
             load: Vec::new(),
@@ -156,8 +163,7 @@ impl<'a> Boot<'a> {
             let stub = linux::is_linux(&self.image).then(|| Stub::of(&self.image, self.trust.td));
             return stub?.doubt(register);
         }
-        let uki = Uki::parse(&self.image, self.input()).ok()??;
-        (uki.has_boot_secret() && !machine.flag(NO_BOOT_SECRET.name)).then(|| {
+        (self.secret && !machine.flag(NO_BOOT_SECRET.name)).then(|| {
             format!(
                 "{register} is that of a guest without boot secret: this systemd-stub adds one to the \
                  initrd, another on each machine, where the disk can be written and the firmware has \

@@ -97,7 +97,7 @@ pub(super) fn wait_until_placed(session: &mut Session, roots: &[u32]) -> Result<
             !wide.is_empty() || narrow.iter().any(|bar| (0x1000..0xffff_f000).contains(bar));
         let found = (numbered && sensible && begun).then_some((wide, narrow));
         if found.is_some() && found == before {
-            return all.iter().try_for_each(|function| decode(session, *function));
+            return all.iter().try_for_each(|function| decode(session, *function).map(drop));
         }
         before = found;
         pause = PAUSE.max(2 * looking.elapsed());
@@ -120,12 +120,11 @@ pub(super) fn option_roms(session: &mut Session, roots: &[u32]) -> Result<Vec<(S
         let rom = match (mask, bus) {
             (0, _) => None,
             (_, 0) => {
-                let command = session.read_config(address | COMMAND)?;
-                session.write_config(address | COMMAND, command & 0xffff | DECODE, false)?;
+                let command = decode(session, *function)?;
                 session.write_config(register, ROM_ADDRESS | ROM_ENABLE, false)?;
                 let size = usize::try_from(mask.wrapping_neg())?;
                 let rom = session.memory(ROM_ADDRESS.into(), size)?;
-                session.write_config(address | COMMAND, command & 0xffff, false)?;
+                session.write_config(address | COMMAND, command, false)?;
                 let has_driver = option_rom::drivers(&rom).is_ok_and(|found| !found.is_empty());
                 has_driver.then_some(rom)
             }
@@ -140,9 +139,11 @@ pub(super) fn option_roms(session: &mut Session, roots: &[u32]) -> Result<Vec<(S
     Ok(found)
 }
 
-fn decode(session: &mut Session, function: Function) -> Result<()> {
-    let command = session.read_config(function.address | COMMAND)?;
-    session.write_config(function.address | COMMAND, command & 0xffff | DECODE, false)
+/// Has a device answer at its ports and its memory, and returns what its command register held.
+fn decode(session: &mut Session, function: Function) -> Result<u32> {
+    let command = session.read_config(function.address | COMMAND)? & 0xffff;
+    session.write_config(function.address | COMMAND, command | DECODE, false)?;
+    Ok(command)
 }
 
 /// Every function on the buses `roots` and behind their bridges.
